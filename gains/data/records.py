@@ -1,0 +1,57 @@
+"""What every input format is turned into: images with instance masks, before anything is written."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy.typing as npt
+
+from gains.rle import RLE
+
+
+@dataclass(frozen=True)
+class Instance:
+    """One annotated object.
+
+    Attributes:
+        category: category name, one of the source's ``categories``.
+        mask: COCO compressed RLE of the full (amodal) mask at image size.
+        extra: further COCO annotation fields to keep, such as ``source_chromosome``.
+    """
+
+    category: str
+    mask: RLE
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ImageRecord:
+    """One image with its instances.
+
+    Attributes:
+        name: unique name without suffix, the ``image_id`` of group and split files.
+        pixels: ``(H, W)`` or ``(H, W, 3)``, uint8, uint16 or float32, in the full range of the file.
+        instances: in annotation order; may be empty.
+        split: ``train``, ``val`` or ``test`` where the source has an official division, else None.
+        extra: further COCO image fields to keep, such as ``arrangement``.
+    """
+
+    name: str
+    pixels: npt.NDArray[Any]
+    instances: list[Instance]
+    split: str | None = None
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+class Source(Protocol):
+    """A data set as distributed (or generated), read image by image."""
+
+    @property
+    def categories(self) -> list[str]:
+        """Category names; a name's position + 1 is its COCO category id."""
+
+    def __len__(self) -> int:
+        """Number of images, for the progress bar."""
+
+    def __iter__(self) -> Iterator[ImageRecord]:
+        """Records one at a time, in a fixed order, never all in memory."""
