@@ -71,7 +71,7 @@ def run_lengths(rle: RLE) -> npt.NDArray[np.int64]:
     # From the fourth on, a number is stored as its difference to the one two before.
     values[1::2] = np.cumsum(values[1::2])
     values[2::2] = np.cumsum(values[2::2])
-    return values
+    return np.asarray(values, dtype=np.int64)
 
 
 def decode_crop(rle: RLE) -> tuple[npt.NDArray[np.bool_], Box]:

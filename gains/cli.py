@@ -1,0 +1,61 @@
+"""The command line: ``gains prepare|train|eval|predict|score`` followed by Hydra overrides."""
+
+import importlib
+import sys
+from pathlib import Path
+
+import hydra
+from omegaconf import DictConfig
+
+from gains.errors import InputError
+
+COMMANDS = {
+    "prepare": "turn a data set as distributed into images, annotations.json and splits.json",
+    "train": "train a model, evaluate its best checkpoint, draw what it finds",
+    "eval": "evaluate a checkpoint on a split of a prepared data set",
+    "predict": "segment images with a checkpoint",
+    "score": "compare any tool's predictions with a ground truth",
+}
+
+
+def config_folder() -> Path:
+    """The Hydra configuration: inside the installed package, or beside it in a checkout."""
+    packaged = Path(__file__).parent / "conf"
+    return packaged if packaged.is_dir() else Path(__file__).parents[1] / "conf"
+
+
+def usage() -> str:
+    """What ``gains --help`` prints."""
+    lines = [f"  gains {command:8} {meaning}" for command, meaning in COMMANDS.items()]
+    return (
+        "usage: gains COMMAND [key=value ...] [-m]\n\n"
+        + "\n".join(lines)
+        + ("\n\ngains COMMAND --help lists the command's settings; --cfg job prints them all.\n")
+    )
+
+
+def main(command: str | None = None) -> None:
+    """Run one command; without an argument its name is the first word of the command line."""
+    if command is None:
+        if len(sys.argv) < 2 or sys.argv[1] in ("-h", "--help"):
+            print(usage())
+            return
+        command = sys.argv.pop(1)
+    if command not in COMMANDS:
+        print(f"gains: {command!r} is no command\n\n{usage()}", file=sys.stderr)
+        raise SystemExit(2)
+    task = importlib.import_module(f"gains.tasks.{command}")
+
+    def job(config: DictConfig) -> float | None:
+        try:
+            result: float | None = task.run(config)
+        except InputError as error:
+            print(f"gains {command}: {error}", file=sys.stderr)
+            raise SystemExit(2) from None
+        return result
+
+    hydra.main(version_base="1.3", config_path=str(config_folder()), config_name=command)(job)()
+
+
+if __name__ == "__main__":
+    main()

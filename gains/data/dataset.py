@@ -1,0 +1,175 @@
+"""A prepared data set as torch sees it: one image with its target at a time."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from gains.data.augmentation import Augmentation
+from gains.data.images import read_image
+from gains.errors import InputError
+from gains.masks import InstanceCrops
+from gains.models.parts.sampling import Target
+from gains.rle import RLE
+
+Intensity = Literal["full_range", "percentile"]
+DerivedTarget = Callable[[InstanceCrops, Tensor], Any]
+"""Computes a further target from the augmented masks and labels, such as the anomaly maps."""
+
+
+def to_network_range(pixels: npt.NDArray[Any], intensity: Intensity = "full_range") -> npt.NDArray[np.float32]:
+    """Any image as the network takes it: RGB float32 ``(H, W, 3)`` in [0, 1].
+
+    Args:
+        pixels: ``(H, W)`` or ``(H, W, 3)``; integers of any depth, or float.
+        intensity: ``full_range`` maps the data type's range to [0, 1] (float images are taken to be there already);
+            ``percentile`` maps the image's own 1st to 99.8th percentile, for cameras that use part of their range.
+
+    Raises:
+        ValueError: for an unknown intensity.
+    """
+    if intensity not in ("full_range", "percentile"):
+        raise ValueError(f"intensity={intensity!r} is unknown; use 'full_range' or 'percentile'")
+    values = pixels.astype(np.float32)
+    if intensity == "percentile":
+        low, high = np.percentile(values, [1, 99.8])
+        values = (values - low) / max(high - low, 1e-6)
+    elif np.issubdtype(pixels.dtype, np.integer):
+        values = values / np.iinfo(pixels.dtype).max
+    values = np.nan_to_num(values).clip(0, 1)
+    return np.repeat(values[:, :, None], 3, axis=2) if values.ndim == 2 else values
+
+
+@dataclass(frozen=True)
+class Annotations:
+    """``annotations.json`` of a prepared data set, by image.
+
+    Attributes:
+        root: the prepared folder.
+        images: COCO image entries by name (file name without suffix).
+        objects: COCO annotations by image name, those of the used categories.
+        categories: used category names; position + 1 is the label.
+        category_ids: COCO category id of each label, in order.
+    """
+
+    root: Path
+    images: dict[str, dict[str, Any]]
+    objects: dict[str, list[dict[str, Any]]]
+    categories: list[str]
+    category_ids: list[int]
+
+
+def load_annotations(root: Path, categories: Sequence[str] | None = None) -> Annotations:
+    """Read a prepared folder.
+
+    Args:
+        root: folder with ``annotations.json``.
+        categories: names to use, in the order of their labels; None takes all.
+
+    Raises:
+        InputError: if the folder was not prepared, or does not know a category.
+    """
+    path = root / "annotations.json"
+    if not path.is_file():
+        raise InputError(
+            f"{path} does not exist: prepare the data first (gains prepare dataset=... dataset.root={root})"
+        )
+    coco = json.loads(path.read_text())
+    ids = {entry["name"]: entry["id"] for entry in coco["categories"]}
+    names = list(categories) if categories is not None else list(ids)
+    unknown = [name for name in names if name not in ids]
+    if unknown:
+        raise InputError(f"{path} has no category {unknown[0]!r}; it has {', '.join(ids)}")
+    label = {ids[name]: index + 1 for index, name in enumerate(names)}
+    images = {Path(entry["file_name"]).stem: entry for entry in coco["images"]}
+    name_of = {entry["id"]: name for name, entry in images.items()}
+    objects: dict[str, list[dict[str, Any]]] = {name: [] for name in images}
+    for annotation in coco["annotations"]:
+        if annotation["category_id"] in label:
+            objects[name_of[annotation["image_id"]]].append({**annotation, "label": label[annotation["category_id"]]})
+    return Annotations(root, images, objects, names, [ids[name] for name in names])
+
+
+class InstanceDataset(Dataset[tuple[Tensor, Target]]):
+    """Images of one split.
+
+    Args:
+        annotations: the prepared data set.
+        names: images of the split, in order.
+        intensity: see :func:`to_network_range`.
+        augmentation: applied in training; None leaves images as they are.
+        derived: further targets by name, computed after augmentation.
+    """
+
+    def __init__(
+        self,
+        annotations: Annotations,
+        names: Sequence[str],
+        intensity: Intensity = "full_range",
+        augmentation: Augmentation | None = None,
+        derived: Mapping[str, DerivedTarget] | None = None,
+    ) -> None:
+        self.annotations = annotations
+        self.names = list(names)
+        self.intensity = intensity
+        self.augmentation = augmentation
+        self.derived = dict(derived or {})
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def ground_truth(self, index: int) -> tuple[list[RLE], list[int], list[bool]]:
+        """Masks, labels and crowd flags of one image as annotated."""
+        objects = self.annotations.objects[self.names[index]]
+        crowd = [bool(entry.get("iscrowd", 0)) for entry in objects]
+        return [entry["segmentation"] for entry in objects], [entry["label"] for entry in objects], crowd
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Target]:
+        """Image ``(3, H, W)`` float32 in [0, 1] and its target (see :data:`Target`).
+
+        Without augmentation the target also holds ``rles`` and ``iscrowd``, what an evaluator compares with.
+        """
+        entry = self.annotations.images[self.names[index]]
+        image = to_network_range(read_image(self.annotations.root / "images" / entry["file_name"]), self.intensity)
+        rles, labels, crowd = self.ground_truth(index)
+        size = (int(entry["height"]), int(entry["width"]))
+        if image.shape[:2] != size:
+            raise InputError(f"{entry['file_name']} is {image.shape[:2]} pixels but annotations.json says {size}")
+        extra: dict[str, Any] = {"rles": rles, "iscrowd": crowd}
+        if self.augmentation is not None:
+            keep = [position for position, is_crowd in enumerate(crowd) if not is_crowd]
+            masks = InstanceCrops.from_rle([rles[position] for position in keep], size)
+            labels = [labels[position] for position in keep]
+            # torch's generator is seeded per worker and epoch, albumentations' own is not.
+            seed = int(torch.randint(2**31, ()).item())
+            image, masks = self.augmentation(image, masks, seed)
+            extra = {}
+        else:
+            masks = InstanceCrops.from_rle(rles, size)
+        target = self._target(masks, labels, self.augmentation is not None)
+        target |= {"image_id": int(entry["id"]), **extra}
+        return torch.from_numpy(image).permute(2, 0, 1).contiguous(), target
+
+    def _target(self, masks: InstanceCrops, labels: list[int], training: bool) -> Target:
+        """Boxes, labels, masks and derived targets; in training without instances that left the image."""
+        if training:
+            sides = masks.boxes[:, 2:] - masks.boxes[:, :2]
+            keep = torch.nonzero((sides > 0).all(1))[:, 0].tolist()
+            masks, labels = masks.select(keep), [labels[position] for position in keep]
+        label_tensor = torch.tensor(labels, dtype=torch.int64)
+        target: Target = {"boxes": masks.boxes.float(), "labels": label_tensor, "masks": masks}
+        if training:
+            target |= {name: derive(masks, label_tensor) for name, derive in self.derived.items()}
+        return target
+
+
+def collate(samples: list[tuple[Tensor, Target]]) -> tuple[list[Tensor], list[Target]]:
+    """Images and targets of a batch as two lists; padding to one size is the model's business."""
+    return [image for image, _ in samples], [target for _, target in samples]

@@ -1,0 +1,46 @@
+"""Mask R-CNN (He, Gkioxari, Dollár, Girshick; ICCV 2017).
+
+A region proposal network proposes boxes; each is classified and refined, and a small convolutional head draws one mask
+per class inside it. Class and mask are decoupled (a sigmoid per class, section 3), so overlapping objects each keep
+their whole mask. Differences to the paper follow today's common form: ROIAlign with two samples a bin (torchvision's),
+L1 box loss, mask targets binarised at 0.5.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from gains.models.parts.box_branch import Features, Sizes, roi_pooler
+from gains.models.parts.detections import Detections, add_rows, split_detections
+from gains.models.parts.mask_head import MaskHead, mask_loss, mask_targets, own_class
+from gains.models.parts.sampling import RoISamples, Target
+
+
+class MaskBranch(nn.Module):
+    """Trains on foreground RoIs, draws a mask in every detection. Methods that change the masks derive from it.
+
+    Args:
+        head: class logits from RoI features.
+    """
+
+    def __init__(self, head: MaskHead) -> None:
+        super().__init__()
+        self.pooler = roi_pooler(14)
+        self.head = head
+
+    def pool(self, features: Features, boxes: list[Tensor], sizes: Sizes) -> Tensor:
+        """RoI features ``(P, C, 14, 14)``."""
+        pooled: Tensor = self.pooler(features, boxes, sizes)
+        return pooled
+
+    def losses(self, features: Features, samples: RoISamples, sizes: Sizes, targets: list[Target]) -> dict[str, Tensor]:
+        """Losses of the foreground RoIs among the samples."""
+        samples = samples.positives()
+        logits = self.head(self.pool(features, samples.boxes, sizes))
+        return {"loss_mask": mask_loss(logits, torch.cat(samples.labels), mask_targets(samples, targets))}
+
+    def predict(self, features: Features, detections: list[Detections], sizes: Sizes) -> list[Detections]:
+        """Add ``mask_probabilities (D, M, M)`` of the detected class to each image's detections."""
+        boxes, labels = split_detections(detections)
+        logits = self.head(self.pool(features, boxes, sizes))
+        probabilities = own_class(logits, labels).float().sigmoid()
+        return add_rows(detections, mask_probabilities=probabilities)

@@ -1,0 +1,75 @@
+"""Predicted masks as the network gives them, one small grid per box, and their way into the image."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from gains.masks import InstanceCrops
+from gains.rle import RLE
+
+
+@dataclass(frozen=True)
+class RoIMasks:
+    """Mask probabilities on the grid of each detection's box.
+
+    Attributes:
+        probabilities: ``(K, M, M)`` in [0, 1].
+        boxes: ``(K, 4)`` xyxy in image pixels, fractional.
+        size: image ``(height, width)``.
+        threshold: probability from which a pixel belongs to the mask.
+    """
+
+    probabilities: Tensor
+    boxes: Tensor
+    size: tuple[int, int]
+    threshold: float = 0.5
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+    def crops(self) -> InstanceCrops:
+        """Binary masks in the image, on the CPU.
+
+        A pixel takes the bilinear value of the grid at its centre; half a cell from the edge the grid is continued by
+        its border value, so that an all-ones grid fills its box exactly. Only the pixels of the box are computed: a
+        bilinear resize is a product of two thin matrices with the grid between them.
+        """
+        grids = self.probabilities.detach().float().cpu().numpy()
+        boxes = self.boxes.detach().double().cpu().numpy()
+        height, width = self.size
+        crops, corners = [], []
+        for grid, (x0, y0, x1, y1) in zip(grids, boxes, strict=True):
+            top, rows = _interpolation(y0, y1, height, grid.shape[0])
+            left, columns = _interpolation(x0, x1, width, grid.shape[1])
+            mask = rows @ grid @ columns.T >= self.threshold
+            crops.append(torch.from_numpy(mask.view(np.uint8)))
+            corners.append([left, top, left + mask.shape[1], top + mask.shape[0]])
+        return InstanceCrops.from_crops(crops, torch.tensor(corners, dtype=torch.int64), self.size)
+
+    def to_rle(self) -> list[RLE]:
+        """COCO RLE of each mask."""
+        return self.crops().to_rle()
+
+
+def _interpolation(start: float, end: float, limit: int, cells: int) -> tuple[int, npt.NDArray[np.float32]]:
+    """Bilinear weights from ``cells`` grid values spread over [start, end] to the pixels whose centre lies in it.
+
+    Returns:
+        The first such pixel and the matrix ``(pixels, cells)``, at most two weights a row.
+    """
+    first = max(int(np.ceil(start - 0.5)), 0)
+    last = min(int(np.ceil(end - 0.5)), limit)
+    centres = np.arange(first, max(last, first)) + 0.5
+    position = (centres - start) / max(end - start, 1e-6) * cells - 0.5
+    position = position.clip(0, cells - 1)
+    lower = np.minimum(position.astype(np.int64), max(cells - 2, 0))
+    weights = np.zeros((len(centres), cells), np.float32)
+    pixels = np.arange(len(centres))
+    fraction = position - lower
+    weights[pixels, lower] = 1 - fraction
+    if cells > 1:
+        weights[pixels, lower + 1] = fraction
+    return min(first, limit), weights

@@ -1,0 +1,105 @@
+"""The frame of every RoI-based method: backbone, proposals, box branch, mask branch."""
+
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torchvision.models.detection.rpn import RegionProposalNetwork
+
+from gains.models.parts.box_branch import Features, Sizes
+from gains.models.parts.detections import Detections
+from gains.models.parts.roi_masks import RoIMasks
+from gains.models.parts.sampling import RoISamples, Target
+from gains.models.parts.transform import ImageTransform, rescale_boxes
+
+
+class TrainsBoxes(Protocol):
+    """What the frame asks of a box branch (see BoxBranch)."""
+
+    def losses(
+        self, features: Features, proposals: list[Tensor], sizes: Sizes, targets: list[Target]
+    ) -> tuple[dict[str, Tensor], RoISamples]:
+        """Losses, and the RoIs for the mask branch."""
+
+    def detect(self, features: Features, proposals: list[Tensor], sizes: Sizes) -> list[dict[str, Tensor]]:
+        """Detections of each image."""
+
+
+class TrainsMasks(Protocol):
+    """What the frame asks of a mask branch (see MaskBranch)."""
+
+    def losses(self, features: Features, samples: RoISamples, sizes: Sizes, targets: list[Target]) -> dict[str, Tensor]:
+        """Losses of the sampled RoIs."""
+
+    def predict(self, features: Features, detections: list[Detections], sizes: Sizes) -> list[Detections]:
+        """Detections with ``mask_probabilities``."""
+
+
+class TwoStageDetector(nn.Module):
+    """Proposals, then boxes, then masks.
+
+    The call follows torchvision's detection models: in training ``model(images, targets)`` gives weighted losses by
+    name, at inference ``model(images)`` gives one dict per image in that image's own coordinates.
+
+    Args:
+        backbone: images to pyramid levels.
+        rpn: proposes boxes.
+        box: box branch.
+        mask: mask branch.
+        transform: normalises, resizes and batches.
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        rpn: RegionProposalNetwork,
+        box: TrainsBoxes,
+        mask: TrainsMasks,
+        transform: ImageTransform,
+    ) -> None:
+        super().__init__()
+        self.transform = transform
+        self.backbone = backbone
+        self.rpn = rpn
+        self.box = box
+        self.mask = mask
+
+    def forward(self, images: list[Tensor], targets: list[Target] | None = None) -> Any:
+        """Losses in training, predictions at inference.
+
+        Args:
+            images: ``(3, H, W)`` float in [0, 1], sizes may differ.
+            targets: ground truth, needed in training only.
+
+        Returns:
+            Training: scalar losses by name. Inference: per image ``boxes (D, 4)`` xyxy, ``labels (D,)`` from 1,
+            ``scores (D,)`` descending, ``masks`` (:class:`RoIMasks`) and what the branches add.
+
+        Raises:
+            ValueError: in training mode without targets.
+        """
+        batch = self.transform(images)
+        features = self.backbone(batch.tensors)
+        if self.training:
+            if targets is None:
+                raise ValueError("a model in training mode needs targets; call .eval() to predict")
+            proposals, losses = self.rpn(batch, features, targets)
+            box_losses, samples = self.box.losses(features, proposals, batch.image_sizes, targets)
+            return {**losses, **box_losses, **self.mask.losses(features, samples, batch.image_sizes, targets)}
+        proposals, _ = self.rpn(batch, features)
+        detections: list[Detections] = list(self.box.detect(features, proposals, batch.image_sizes))
+        detections = self.mask.predict(features, detections, batch.image_sizes)
+        originals = [(int(image.shape[-2]), int(image.shape[-1])) for image in images]
+        return [
+            to_image(found, size, original)
+            for found, size, original in zip(detections, batch.image_sizes, originals, strict=True)
+        ]
+
+
+def to_image(found: Detections, size: tuple[int, int], original: tuple[int, int]) -> Detections:
+    """Bring one image's detections from network coordinates to image coordinates, best score first."""
+    order = torch.argsort(found["scores"], descending=True, stable=True)
+    found = {name: value[order] for name, value in found.items() if name != "roi"}
+    found["boxes"] = rescale_boxes(found["boxes"], size, original)
+    found["masks"] = RoIMasks(found.pop("mask_probabilities"), found["boxes"], original)
+    return found

@@ -1,0 +1,90 @@
+"""Start from weights somebody else has trained: torchvision's, or a file."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+
+import torch
+from torch import Tensor, nn
+from torchvision.models import get_model_weights
+from torchvision.models.detection import MaskRCNN_ResNet50_FPN_Weights
+
+from gains.errors import InputError
+
+TORCHVISION_NAMES = {
+    "roi_heads.box_head.": "box.head.head.",
+    "roi_heads.box_predictor.": "box.head.predictor.",
+    "roi_heads.mask_predictor.conv5_mask.": "mask.head.predictor.upsample.",
+    **{f"roi_heads.mask_head.{index}.0.": f"mask.head.trunk.{2 * index}." for index in range(4)},
+}
+"""Prefixes of torchvision's Mask R-CNN and what the same layers are called here."""
+
+
+def load_weights(network: nn.Module, weights: str, resnet: str) -> list[str]:
+    """Copy every tensor whose name and shape fit into a network.
+
+    Args:
+        network: the model to fill.
+        weights: ``imagenet`` (torchvision's classifier, downloaded), ``coco`` (torchvision's Mask R-CNN, downloaded),
+            or the path of a file: a torchvision classifier or detector state dict, or a checkpoint of this application.
+        resnet: name of the backbone, needed for ``imagenet``.
+
+    Returns:
+        Names of the tensors that were filled.
+
+    Raises:
+        InputError: if a download cannot be reached, a file cannot be read, or nothing in it fits the network.
+    """
+    if weights == "imagenet":
+        state = _download(
+            weights, lambda: get_model_weights(resnet).DEFAULT.get_state_dict(progress=True, check_hash=True)
+        )
+    elif weights == "coco":
+        state = _download(
+            weights, lambda: MaskRCNN_ResNet50_FPN_Weights.COCO_V1.get_state_dict(progress=True, check_hash=True)
+        )
+    else:
+        state = _read(Path(weights))
+    own = network.state_dict()
+    renamed = {_own_name(name): value for name, value in state.items()}
+    fitting = {name: value for name, value in renamed.items() if name in own and own[name].shape == value.shape}
+    if not any("backbone" in name for name in fitting):
+        raise InputError(
+            f"weights={weights}: none of its {len(state)} tensors fits the backbone {resnet}; "
+            "pass weights of the same model/size"
+        )
+    network.load_state_dict(fitting, strict=False)
+    return sorted(fitting)
+
+
+def _own_name(name: str) -> str:
+    """A tensor's name here: without Lightning's prefix; classifier tensors belong to the backbone's body."""
+    name = name.removeprefix("network.")
+    for theirs, ours in TORCHVISION_NAMES.items():
+        if name.startswith(theirs):
+            return ours + name.removeprefix(theirs)
+    if name.startswith(("conv1.", "bn1.", "layer")):
+        return f"backbone.body.{name}"
+    return name
+
+
+def _download(weights: str, fetch: Callable[[], Any]) -> dict[str, Tensor]:
+    try:
+        return dict(fetch())
+    except (URLError, OSError, RuntimeError) as error:
+        raise InputError(
+            f"weights={weights}: the download could not be completed ({error}). Pass a local file instead "
+            "(model.weights=PATH) or train from scratch (model/pretrained=none)"
+        ) from error
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise InputError(f"weights={path} does not exist; pass a file, 'imagenet', 'coco', or model/pretrained=none")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise InputError(f"weights={path} cannot be read as a file of weights: {error}") from error
+    state = content.get("state_dict", content.get("model", content))
+    return {name: value for name, value in state.items() if isinstance(value, Tensor)}

@@ -1,0 +1,67 @@
+"""``gains train``: fit, evaluate the best checkpoint, say where everything is."""
+
+from pathlib import Path
+
+import pytorch_lightning as pl
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from gains.checkpoint import load_module, read_checkpoint
+from gains.errors import InputError
+from gains.inference.render import plot_losses
+from gains.tasks.build import build_datamodule, build_module, build_trainer, ensure_prepared, set_from_data
+from gains.tasks.evaluation import evaluate, report
+
+
+def run(config: DictConfig) -> float:
+    """Train and evaluate; returns the test segm mAP, for sweeps."""
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    pl.seed_everything(config.seed, workers=True, verbose=False)
+    resume = resume_from(config.checkpoint, folder)
+    ensure_prepared(config)
+    categories = set_from_data(config)
+    (folder / "config.yaml").write_text(OmegaConf.to_yaml(config, resolve=True))
+    datamodule = build_datamodule(config)
+    module = build_module(config, categories)
+    trainer = build_trainer(config, folder)
+    if resume:
+        print(f"resuming from {resume}")
+    trainer.fit(module, datamodule, ckpt_path=resume, weights_only=True)
+    if trainer.interrupted:
+        print(f"stopped at step {trainer.global_step}; go on with checkpoint={folder / 'checkpoints' / 'last.ckpt'}")
+        raise SystemExit(130)
+    if not trainer.is_global_zero:
+        return float("nan")
+    best = best_checkpoint(folder)
+    plot_losses(folder / "metrics.csv", folder / "figures" / "curves.png")
+    results = evaluate(load_module(best), datamodule, config.split, folder, config.trainer.accelerator)
+    report(results, folder, best)
+    return float(results["metrics"]["segm_map"])
+
+
+def resume_from(checkpoint: str | None, folder: Path) -> str | None:
+    """The checkpoint to go on from.
+
+    Args:
+        checkpoint: a path; ``last`` for the newest ``last.ckpt`` among the runs beside this one; None to start anew.
+        folder: of this run.
+
+    Raises:
+        InputError: if there is none, or it is not a checkpoint of this application.
+    """
+    if checkpoint is None:
+        return None
+    path = Path(checkpoint)
+    if checkpoint == "last":
+        found = sorted(folder.parent.glob("*/checkpoints/last.ckpt"), key=lambda file: file.stat().st_mtime)
+        if not found:
+            raise InputError(f"checkpoint=last: no earlier run under {folder.parent} has a checkpoints/last.ckpt")
+        path = found[-1]
+    read_checkpoint(path)
+    return str(path)
+
+
+def best_checkpoint(folder: Path) -> Path:
+    """The run's best checkpoint by validation, or the last where no validation took place."""
+    best = folder / "checkpoints" / "best.ckpt"
+    return best if best.is_file() else folder / "checkpoints" / "last.ckpt"
