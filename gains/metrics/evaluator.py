@@ -9,7 +9,7 @@ from torch import distributed
 from torchmetrics import Metric
 
 from gains.metrics.matching.rows import Row, compare
-from gains.metrics.summary import CategoryStatistics, Metrics, image_metrics, summarise
+from gains.metrics.summary import METRICS, THRESHOLDED, CategoryStatistics, image_metrics, summarise
 
 
 class InstanceSegmentationEvaluator(Metric):
@@ -69,20 +69,26 @@ class InstanceSegmentationEvaluator(Metric):
 
         Returns:
             ``metrics``: one flat mapping over all categories; ``per_category``: name -> the same of one category;
-            ``notes``: sentences on anything that limits the numbers, such as a cap that cuts.
+            ``score_thresholds``: metric -> lowest score that entered it, None for no limit; ``notes``: sentences on
+            anything that limits the numbers, such as a cap that cuts.
         """
-        _, statistics = self.statistics()
-        overall, per_category = summarise(statistics, np.ones(len(self._images())))
+        image_ids, statistics = self.statistics()
+        overall, per_category = summarise(statistics, np.ones(len(image_ids)))
         setting = {"score_threshold": self.score_threshold, "max_detections": self.max_detections}
         return {
             "metrics": overall | setting,
             "per_category": {name: metrics | setting for name, metrics in per_category.items()},
+            "score_thresholds": {name: self.score_threshold if name in THRESHOLDED else None for name in METRICS},
             "notes": self._notes(),
         }
 
     def per_image(self) -> list[dict[str, Any]]:
-        """AJI, PQ, F1, Dice and counts of each image and category, by image id, then category."""
-        image_ids, statistics = self.statistics()
+        """AJI, PQ, F1, Dice and counts of each image and category, by image id, then category.
+
+        In a distributed run every process must call it, as with :meth:`compute`.
+        """
+        with self.sync_context():
+            image_ids, statistics = self.statistics()
         return [
             {"image_id": image_id, "category": name, **image_metrics(category, index)}
             for index, image_id in enumerate(image_ids)
@@ -90,11 +96,14 @@ class InstanceSegmentationEvaluator(Metric):
         ]
 
     def statistics(self) -> tuple[list[int], dict[str, CategoryStatistics]]:
-        """Image ids in ascending order, and what each category (by name) contributes in each of them."""
+        """Image ids in ascending order, and what each category (by name) contributes in each of them.
+
+        What bootstrap intervals are drawn from; in a distributed run, of this process's images.
+        """
         images = self._images()
         statistics = {}
         for label, name in self.categories.items():
-            rows = [images[image_id].get(label) for image_id in images]
+            rows = [rows_by_label.get(label) for rows_by_label in images.values()]
             statistics[name] = CategoryStatistics.of(rows, self.max_detections, self.score_threshold)
         return list(images), statistics
 

@@ -26,7 +26,7 @@ class InstanceSets:
     Attributes:
         truth_areas: ``(G,)`` pixels.
         detection_areas: ``(D,)`` pixels, highest score first.
-        excused: ``(D,)`` detections that lie for more than half in a crowd region: not counted where they match nothing.
+        excused: ``(D,)`` detections more than half inside a crowd region: not counted where they match nothing.
         pairs: pairs that share a pixel.
         intersection: ``(P,)`` pixels shared by each pair.
     """

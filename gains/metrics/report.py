@@ -1,0 +1,140 @@
+"""Metrics on the screen and in files."""
+
+import csv
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from gains.metrics.summary import CAPPED, METRICS
+
+TITLES = {
+    "segm_map": "mAP masks",
+    "segm_map_50": "AP50 masks",
+    "segm_map_75": "AP75 masks",
+    "bbox_map": "mAP boxes",
+    "bbox_map_50": "AP50 boxes",
+    "bbox_map_75": "AP75 boxes",
+    "aji_paper": "AJI paper protocol",
+    "aji": "AJI standard",
+    "aji_plus": "AJI+",
+    "pq": "PQ",
+    "sq": "SQ",
+    "rq": "RQ",
+    "f1_50": "F1 at IoU 0.5",
+    "precision_50": "precision at IoU 0.5",
+    "recall_50": "recall at IoU 0.5",
+    "f1_75": "F1 at IoU 0.75",
+    "dice": "Dice of matches",
+}
+COUNT_TITLES = {"n_images": "images", "n_ground_truth": "ground truths", "n_predictions": "predictions"}
+
+
+def print_table(results: Mapping[str, Any], title: str = "Results", console: Console | None = None) -> None:
+    """Print results as one table, with the detections that each number is computed from.
+
+    Args:
+        results: ``metrics`` and ``per_category`` as the evaluator returns them; where present also ``notes``,
+            ``intervals`` (see :func:`gains.metrics.bootstrap.intervals`) and ``comparison`` with its ``differences``.
+        title: printed above.
+        console: where to print; the terminal by default.
+    """
+    console = console or Console()
+    table = Table(title=title, title_justify="left")
+    columns = _columns(results)
+    table.add_column("metric", no_wrap=True)
+    for name, _, _ in columns:
+        table.add_column(name, justify="right", no_wrap=True)
+    differences = results.get("comparison", {}).get("differences")
+    if differences:
+        table.add_column("difference", justify="right", no_wrap=True)
+    table.add_column("detections", no_wrap=True)
+    metrics = results["metrics"]
+    for name in METRICS:
+        cells = [_cell(values.get(name), intervals.get(name)) for _, values, intervals in columns]
+        if differences:
+            change = differences[name]
+            cells.append(_cell(change["difference"], [change["low"], change["high"]], sign="+"))
+        best = name in CAPPED
+        used = f"best {metrics['max_detections']}" if best else f"score >= {metrics['score_threshold']:g}"
+        table.add_row(TITLES[name], *cells, used, end_section=name in ("bbox_map_75", "aji_plus", "dice"))
+    for name, text in COUNT_TITLES.items():
+        blank = [""] if differences else []
+        table.add_row(text, *(str(values.get(name, "")) for _, values, _ in columns), *blank, "")
+    console.print(table)
+    if results.get("intervals"):
+        console.print("In brackets: 95% intervals, from resampling images.", style="dim")
+    for note in results.get("notes", []):
+        console.print(f"Note: {note}", style="yellow", markup=False, highlight=False)
+
+
+def _columns(results: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any], Mapping[str, Any]]]:
+    """Header, metrics and intervals of each column: all categories, then, if there are several, each."""
+    intervals = results.get("intervals") or {"metrics": {}, "per_category": {}}
+    per_category = results.get("per_category", {})
+    columns = [("all", results["metrics"], intervals["metrics"])]
+    if len(per_category) > 1:
+        columns += [(name, values, intervals["per_category"].get(name, {})) for name, values in per_category.items()]
+    return columns
+
+
+def _cell(value: float | None, interval: Sequence[float | None] | None, sign: str = "") -> str:
+    if value is None or math.isnan(value):
+        return "-"
+    text = f"{value:{sign}.4f}"
+    if interval and all(end is not None and not math.isnan(end) for end in interval):
+        text += f" \\[{interval[0]:{sign}.3f}, {interval[1]:{sign}.3f}]"
+    return text
+
+
+def write_json(path: str | Path, content: Any) -> None:
+    """Write JSON whole or not at all: under a temporary name first, then renamed. NaN becomes null."""
+    with _Replacing(Path(path)) as temporary:
+        text = json.dumps(_plain(content), indent=2, allow_nan=False)
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def write_csv(path: str | Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write rows with the keys of the first as header, whole or not at all. NaN becomes an empty cell."""
+    with _Replacing(Path(path)) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]) if rows else [])
+        writer.writeheader()
+        for row in rows:
+            writer.writerow({key: "" if value is None else value for key, value in _plain(row).items()})
+
+
+class _Replacing:
+    """Gives a temporary path beside the final one; renames on success, removes on failure."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+
+    def __enter__(self) -> Path:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        return self.temporary
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            os.replace(self.temporary, self.path)
+        else:
+            self.temporary.unlink(missing_ok=True)
+
+
+def _plain(value: Any) -> Any:
+    """The same value as plain JSON types."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, Path):
+        return str(value)
+    return None if isinstance(value, float) and not math.isfinite(value) else value
