@@ -1,0 +1,54 @@
+# GAInS. `make train` does everything on a fresh machine; ARGS="key=value ..." passes Hydra overrides on.
+ARGS ?=
+VENV ?= .venv
+# Python 3.11 or 3.12, whichever is there.
+PYTHON ?= $(shell for p in python3.11 python3.12 python3; do \
+	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' 2>/dev/null && echo $$p && break; done)
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help setup train eval predict prepare score test lint benchmark clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/\1\t\2/' | expand -t 12
+
+$(STAMP): pyproject.toml
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or 3.12 is needed and was not found; pass PYTHON=/path/to/python3.12"; exit 1; }
+	@echo "Setting up $(VENV) with $(PYTHON) (once; downloads torch, about 5 GB installed)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --upgrade pip
+	@$(BIN)/python -m pip install --quiet --progress-bar on --editable '.[dev]'
+	@touch $(STAMP)
+
+setup: $(STAMP)  ## create the environment in .venv
+
+train: $(STAMP)  ## train and evaluate; by default GAInS on generated cells
+	$(BIN)/gains train $(ARGS)
+
+eval: $(STAMP)  ## evaluate a checkpoint: make eval ARGS="checkpoint=PATH"
+	$(BIN)/gains eval $(ARGS)
+
+predict: $(STAMP)  ## segment images: make predict ARGS="checkpoint=PATH input=FOLDER output=FOLDER"
+	$(BIN)/gains predict $(ARGS)
+
+prepare: $(STAMP)  ## bring a data set into the common form: make prepare ARGS="dataset=coco dataset.source=FILE"
+	$(BIN)/gains prepare $(ARGS)
+
+score: $(STAMP)  ## score any tool's predictions: make score ARGS="ground_truth=gt.json predictions=pred.json"
+	$(BIN)/gains score $(ARGS)
+
+test: $(STAMP)  ## run all tests, the notebooks included
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(STAMP)  ## check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+benchmark: $(STAMP)  ## measure speed and memory: make benchmark ARGS="gamm|metrics|train_step|inference|models"
+	$(BIN)/python scripts/benchmark.py $(ARGS)
+
+clean:  ## remove the environment and caches; data, outputs and checkpoints stay
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,113 @@
+"""Time and memory of a call, and tables of them."""
+
+import gc
+import json
+import os
+import statistics
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Median seconds of a call, and the most memory in MB it held beyond what was held before."""
+
+    seconds: float
+    extra_mb: float
+
+
+def resident_mb() -> float:
+    """Memory of this process in MB (Linux)."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+class PeakMemory:
+    """Largest growth of this process's memory inside a ``with`` block, sampled every few milliseconds."""
+
+    def __enter__(self) -> "PeakMemory":
+        gc.collect()
+        self.start = self.peak = resident_mb()
+        self.done = threading.Event()
+        self.thread = threading.Thread(target=self._watch)
+        self.thread.start()
+        return self
+
+    def _watch(self) -> None:
+        while not self.done.wait(0.003):
+            self.peak = max(self.peak, resident_mb())
+
+    def __exit__(self, *_: object) -> None:
+        self.peak = max(self.peak, resident_mb())
+        self.done.set()
+        self.thread.join()
+        self.extra_mb = self.peak - self.start
+
+
+def measure(call: Callable[[], Any], repeats: int = 5, device: str = "cpu") -> Measurement:
+    """Run once for memory and warm-up, then ``repeats`` times for the median time."""
+    if device == "cuda":
+        call()
+        torch.cuda.synchronize()
+        before = torch.cuda.memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
+        call()
+        extra = (torch.cuda.max_memory_allocated() - before) / 1e6
+    else:
+        with PeakMemory() as memory:
+            call()
+        extra = memory.extra_mb
+    seconds = []
+    for _ in range(repeats):
+        begin = time.perf_counter()
+        call()
+        if device == "cuda":
+            torch.cuda.synchronize()
+        seconds.append(time.perf_counter() - begin)
+    return Measurement(statistics.median(seconds), extra)
+
+
+def measure_in_turn(
+    calls: dict[str, Callable[[], Any]], repeats: int = 5, device: str = "cpu"
+) -> dict[str, Measurement]:
+    """Measure several calls round after round, so that a slow spell of the machine hits all of them alike."""
+    memory = {name: measure(call, 1, device).extra_mb for name, call in calls.items()}
+    seconds: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(repeats):
+        for name, call in calls.items():
+            seconds[name].append(measure_once(call, device))
+    return {name: Measurement(statistics.median(seconds[name]), memory[name]) for name in calls}
+
+
+def measure_once(call: Callable[[], Any], device: str = "cpu") -> float:
+    """Seconds of one call, the device's queue included."""
+    if device == "cuda":
+        torch.cuda.synchronize()
+    begin = time.perf_counter()
+    call()
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - begin
+
+
+def print_rows(title: str, rows: list[dict[str, Any]]) -> None:
+    """Print dictionaries of one shape as a table."""
+    columns = list(rows[0])
+    cells = [[f"{row[name]:.3g}" if isinstance(row[name], float) else str(row[name]) for name in columns] for row in rows]
+    widths = [max(len(name), *(len(line[index]) for line in cells)) for index, name in enumerate(columns)]
+    print(f"\n{title}")
+    for line in [columns, *cells]:
+        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)))
+
+
+def write_rows(path: Path | None, rows: list[dict[str, Any]]) -> None:
+    """Write the rows as json, if a path is given."""
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps({"threads": torch.get_num_threads(), "torch": torch.__version__, "rows": rows}, indent=1))

@@ -1,0 +1,91 @@
+"""A training step of GAInS against our Mask R-CNN, and of that against torchvision's."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from benchmark_scenes import FixedProposals, anomaly, build_network, jittered, scene, targets, torchvision_mask_rcnn
+from benchmark_tools import measure, measure_in_turn, print_rows, write_rows
+from torch import nn
+
+from gains.masks import InstanceCrops
+from gains.models.parts.mask_head import mask_targets, roi_targets
+from gains.models.parts.sampling import RoISampler
+
+SIDE = 512
+FOREGROUND = 128
+
+
+def step(network: nn.Module, masks: InstanceCrops, device: str, dense: bool) -> Callable[[], None]:
+    """One forward and backward pass on one 512 x 512 image; targets are made anew, as a data loader would."""
+    image = torch.rand(3, SIDE, SIDE, device=device)
+    network.to(device).train()
+    network.rpn = FixedProposals(network.rpn, jittered(masks.boxes.float().to(device), 4 * FOREGROUND))
+    truth = targets(masks, device, dense)
+
+    def call() -> None:
+        with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
+            losses: dict[str, Any] = network([image], truth)
+        network.zero_grad()
+        sum(losses.values()).backward()  # type: ignore[union-attr]
+
+    return call
+
+
+def target_cost(masks: InstanceCrops) -> Callable[[], None]:
+    """GAMM and RoI targets of one image, what GAInS adds to a step outside the network."""
+    boxes = masks.boxes.float()
+    sampler = RoISampler(512, 0.25)
+    truth: dict[str, Any] = {"boxes": boxes, "labels": torch.ones(len(boxes), dtype=torch.int64), "masks": masks}
+
+    def call() -> None:
+        truth["anomaly"] = anomaly(masks)
+        samples = sampler([jittered(boxes, 4 * FOREGROUND)], [truth]).positives()
+        mask_targets(samples, [truth])
+        roi_targets(samples, [truth], lambda target: target["anomaly"])
+
+    return call
+
+
+def main(output: Path | None = None, device: str = "cpu") -> None:
+    """Print the table and write it."""
+    rows = []
+    for instances in (6, 400):
+        _, masks = scene(instances, SIDE)
+        calls = {
+            "torchvision mask_rcnn": step(torchvision_mask_rcnn(), masks, device, dense=True),
+            "mask_rcnn": step(build_network("mask_rcnn"), masks, device, dense=False),
+            "gains": step(build_network("gains"), masks, device, dense=False),
+            "gains, 32 anomaly RoIs": step(
+                build_network("gains", "model.network.mask.anomaly_rois_per_image=32"), masks, device, dense=False
+            ),
+        }
+        found = measure_in_turn(calls, 5, device)
+        ours, theirs = found["mask_rcnn"].seconds, found["torchvision mask_rcnn"].seconds
+        for name, result in found.items():
+            rows.append(
+                {
+                    "instances": instances,
+                    "model": name,
+                    "seconds": result.seconds,
+                    "images/s": 1 / result.seconds,
+                    "/ mask_rcnn": result.seconds / ours,
+                    "/ torchvision": result.seconds / theirs,
+                    "extra MB": result.extra_mb,
+                }
+            )
+        preparation = measure(target_cost(masks)).seconds
+        rows.append(
+            {
+                "instances": instances,
+                "model": "GAMM and targets (CPU)",
+                "seconds": preparation,
+                "images/s": 1 / preparation,
+                "/ mask_rcnn": preparation / ours,
+                "/ torchvision": preparation / theirs,
+                "extra MB": 0.0,
+            }
+        )
+    print_rows(f"Training step, ResNet-50 FPN, one {SIDE}x{SIDE} image, {FOREGROUND} foreground RoIs, {device}", rows)
+    write_rows(output, rows)
