@@ -54,7 +54,7 @@ def feature_sample(features: Tensor, points: list[Tensor], stride: int) -> Tenso
     sampled = []
     for level, located in zip(features, points, strict=True):
         values = point_sample(level[None], (located / span).reshape(1, -1, 2))[0]
-        sampled.append(values.reshape(-1, *located.shape[:2]).transpose(0, 1))
+        sampled.append(values.reshape(len(level), *located.shape[:2]).transpose(0, 1))
     return torch.cat(sampled)
 
 
