@@ -99,7 +99,9 @@ def measure_once(call: Callable[[], Any], device: str = "cpu") -> float:
 def print_rows(title: str, rows: list[dict[str, Any]]) -> None:
     """Print dictionaries of one shape as a table."""
     columns = list(rows[0])
-    cells = [[f"{row[name]:.3g}" if isinstance(row[name], float) else str(row[name]) for name in columns] for row in rows]
+    cells = [
+        [f"{row[name]:.3g}" if isinstance(row[name], float) else str(row[name]) for name in columns] for row in rows
+    ]
     widths = [max(len(name), *(len(line[index]) for line in cells)) for index, name in enumerate(columns)]
     print(f"\n{title}")
     for line in [columns, *cells]:
@@ -110,4 +112,6 @@ def write_rows(path: Path | None, rows: list[dict[str, Any]]) -> None:
     """Write the rows as json, if a path is given."""
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps({"threads": torch.get_num_threads(), "torch": torch.__version__, "rows": rows}, indent=1))
+        path.write_text(
+            json.dumps({"threads": torch.get_num_threads(), "torch": torch.__version__, "rows": rows}, indent=1)
+        )

@@ -34,7 +34,7 @@ def load_weights(network: nn.Module, weights: str, resnet: str) -> list[str]:
         Names of the tensors that were filled.
 
     Raises:
-        InputError: if a download cannot be reached, a file cannot be read, or nothing in it fits the network.
+        InputError: if a download cannot be reached, a file cannot be read, or it does not fill the whole backbone.
     """
     if weights == "imagenet":
         state = _download(
@@ -49,10 +49,12 @@ def load_weights(network: nn.Module, weights: str, resnet: str) -> list[str]:
     own = network.state_dict()
     renamed = {_own_name(name): value for name, value in state.items()}
     fitting = {name: value for name, value in renamed.items() if name in own and own[name].shape == value.shape}
-    if not any("backbone" in name for name in fitting):
+    body = [name for name in own if name.startswith("backbone.body.") and not name.endswith("num_batches_tracked")]
+    missing = [name for name in body if name not in fitting]
+    if missing:
         raise InputError(
-            f"weights={weights}: none of its {len(state)} tensors fits the backbone {resnet}; "
-            "pass weights of the same model/size"
+            f"weights={weights}: {len(missing)} of the {len(body)} tensors of the backbone {resnet} are not in it or have "
+            f"another shape (first: {missing[0]}); pass weights of the same model/size"
         )
     network.load_state_dict(fitting, strict=False)
     return sorted(fitting)

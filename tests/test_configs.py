@@ -1,0 +1,88 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from gains.cli import config_folder
+from gains.models.gains import GAInSMaskBranch
+
+
+def options(group: str) -> list[str]:
+    return sorted(path.stem for path in (config_folder() / group).glob("*.yaml"))
+
+
+def composed(name: str, *overrides: str) -> DictConfig:
+    with initialize_config_dir(str(config_folder()), version_base="1.3"):
+        return compose(name, overrides=["num_classes=2", *overrides] if name == "train" else list(overrides))
+
+
+def network(config: DictConfig) -> Any:
+    return instantiate(OmegaConf.to_container(config.model.network, resolve=True), _convert_="all")
+
+
+@pytest.mark.parametrize("task", ["train", "eval", "predict", "prepare", "score"])
+def test_each_task_composes(task: str) -> None:
+    assert composed(task)
+
+
+@pytest.mark.parametrize("name", options("model"))
+def test_each_model_is_built_with_its_targets_and_optimizer(name: str) -> None:
+    config = composed("train", f"model={name}", "model/size=small")
+    assert config.model.name == name
+    assert sum(parameter.numel() for parameter in network(config).parameters()) > 1e6
+    for target in config.model.targets.values():
+        assert callable(instantiate(target))
+    assert callable(instantiate(config.model.optimizer))
+
+
+@pytest.mark.parametrize("name", options("dataset"))
+def test_each_dataset_has_what_training_reads(name: str) -> None:
+    dataset = composed("train", f"dataset={name}").dataset
+    assert {"root", "categories", "intensity", "fold", "num_folds", "seed", "ratios", "max_detections"} <= set(dataset)
+    assert {"window", "gain", "overlap_gain", "variant", "statistic", "target_category"} <= set(dataset.gamm)
+
+
+@pytest.mark.parametrize("group", ["augmentation", "trainer", "logger", "callbacks", "debug", "model/size"])
+def test_each_option_of_a_group_composes(group: str) -> None:
+    for name in options(group):
+        config = composed("train", f"{group}={name}")
+        assert OmegaConf.to_container(config.augmentation, resolve=True)
+        instantiate(config.augmentation.transforms)
+
+
+@pytest.mark.parametrize("path", sorted((config_folder() / "experiment").rglob("*.yaml")), ids=lambda path: path.stem)
+def test_each_experiment_composes(path: Path) -> None:
+    name = path.relative_to(config_folder() / "experiment").with_suffix("").as_posix()
+    config = composed("train", f"experiment={name}")
+    assert OmegaConf.to_container(config.model.network, resolve=True)
+
+
+def test_paper_recipe_is_section_4() -> None:
+    config = composed("train", "experiment=paper_kaggle2018")
+    assert config.dataset.name == "kaggle2018"
+    assert (config.trainer.max_steps, config.batch_size) == (20000, 1)
+    assert dict(config.model.optimizer)["lr"] == 0.015
+    assert [fraction * 20000 for fraction in config.model.schedule.milestones] == [15000, 18000]
+    assert (config.model.weights, config.model.norm, config.model.trainable_layers) == ("imagenet", "frozen", 3)
+    assert list(config.augmentation.short_sides) == list(range(640, 801, 32))
+    assert config.model.rois_per_image == 512
+
+
+@pytest.mark.parametrize(
+    ("name", "branch", "reweight"),
+    [("neither", False, False), ("reweighting", False, True), ("branch", True, False), ("both", True, True)],
+)
+def test_ablations_switch_the_parts(name: str, branch: bool, reweight: bool) -> None:
+    mask = network(composed("train", f"experiment=ablation/{name}")).mask
+    assert isinstance(mask, GAInSMaskBranch)
+    assert (mask.anomaly is not None, mask.reweight) == (branch, reweight)
+
+
+def test_resnet101_variant_is_a_deeper_backbone_and_nothing_else() -> None:
+    shallow, deep = (composed("train", f"model={name}", "model/size=r50") for name in ("gains", "gains"))
+    deep = composed("train", "model=gains_r101")
+    assert deep.model.resnet == "resnet101"
+    assert deep.model.network == shallow.model.network

@@ -1,0 +1,35 @@
+import tomllib
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_conda_environment_and_pyproject_ask_for_the_same_versions() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    python, _, pip = environment["dependencies"]
+    assert python == "python" + project["requires-python"]
+    assert sorted(pip["pip"]) == sorted(project["dependencies"] + project["optional-dependencies"]["dev"])
+
+
+def test_the_compromised_lightning_releases_are_excluded() -> None:
+    from packaging.requirements import Requirement
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    requirements = {Requirement(line).name: Requirement(line) for line in project["dependencies"]}
+    lightning = requirements["pytorch-lightning"].specifier
+    assert "2.6.2" not in lightning
+    assert "2.6.3" not in lightning
+    assert "2.6.4" in lightning
+    torch = requirements["torch"].specifier
+    assert all(version in torch for version in ("2.11.0", "2.13.1", "2.15.0"))
+    assert "2.0.8" in requirements["albumentations"].specifier
+    assert "2.1.0" not in requirements["albumentations"].specifier
+
+
+def test_every_make_target_has_a_help_line() -> None:
+    lines = (ROOT / "Makefile").read_text().splitlines()
+    documented = {line.split(":")[0] for line in lines if "## " in line and ":" in line.split("##")[0]}
+    assert {"setup", "train", "eval", "predict", "test", "lint", "benchmark", "clean"} <= documented
