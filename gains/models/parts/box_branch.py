@@ -144,11 +144,22 @@ class BoxBranch(nn.Module):
     def detect(self, features: Features, proposals: list[Tensor], sizes: Sizes) -> list[dict[str, Tensor]]:
         """Detections of each image, see :class:`DetectionFilter`."""
         output = self.head(self.head.pool(features, proposals, sizes))
-        decoded = self.head.decode(output, proposals)
-        probabilities = output.logits.float().softmax(-1).split([len(boxes) for boxes in proposals])
-        return [
-            self.filter(
-                boxes[:, 1:] if boxes.shape[1] > 1 else boxes.expand(-1, scores.shape[1] - 1, 4), scores[:, 1:], size
-            )
-            for boxes, scores, size in zip(decoded, probabilities, sizes, strict=True)
-        ]
+        return filter_boxes(self.filter, self.head.decode(output, proposals), output.logits.float().softmax(-1), sizes)
+
+
+def filter_boxes(
+    filter: DetectionFilter, decoded: list[Tensor], probabilities: Tensor, sizes: Sizes
+) -> list[dict[str, Tensor]]:
+    """Detections of a batch from all its refined boxes.
+
+    Args:
+        filter: what counts as a detection.
+        decoded: ``(R, D, 4)`` per image; D = K+1 with background in column 0, or 1 box for all classes.
+        probabilities: ``(sum R, K+1)`` class probabilities of all images' RoIs in order.
+        sizes: of the images.
+    """
+    parts = torch.split(probabilities, [len(boxes) for boxes in decoded])
+    return [
+        filter(boxes[:, 1:] if boxes.shape[1] > 1 else boxes.expand(-1, scores.shape[1] - 1, 4), scores[:, 1:], size)
+        for boxes, scores, size in zip(decoded, parts, sizes, strict=True)
+    ]

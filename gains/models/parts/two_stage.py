@@ -4,6 +4,7 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
+from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.rpn import RegionProposalNetwork
 
 from gains.models.parts.box_branch import Features, Sizes
@@ -35,8 +36,36 @@ class TrainsMasks(Protocol):
         """Detections with ``mask_probabilities``."""
 
 
-class TwoStageDetector(nn.Module):
-    """Proposals, then boxes, then masks.
+class RoIPath(nn.Module):
+    """From pyramid features to detections: proposals, then boxes, then masks.
+
+    Args:
+        rpn: proposes boxes.
+        box: box branch.
+        mask: mask branch.
+    """
+
+    def __init__(self, rpn: RegionProposalNetwork, box: TrainsBoxes, mask: TrainsMasks) -> None:
+        super().__init__()
+        self.rpn = rpn
+        self.box = box
+        self.mask = mask
+
+    def losses(self, batch: ImageList, features: Features, targets: list[Target]) -> dict[str, Tensor]:
+        """Weighted losses by name."""
+        proposals, losses = self.rpn(batch, features, targets)
+        box_losses, samples = self.box.losses(features, proposals, batch.image_sizes, targets)
+        return {**losses, **box_losses, **self.mask.losses(features, samples, batch.image_sizes, targets)}
+
+    def detect(self, batch: ImageList, features: Features) -> list[Detections]:
+        """Detections of each image, masks included, in network coordinates."""
+        proposals, _ = self.rpn(batch, features)
+        detections: list[Detections] = list(self.box.detect(features, proposals, batch.image_sizes))
+        return self.mask.predict(features, detections, batch.image_sizes)
+
+
+class TwoStageDetector(RoIPath):
+    """A backbone with one such path behind it.
 
     The call follows torchvision's detection models: in training ``model(images, targets)`` gives weighted losses by
     name, at inference ``model(images)`` gives one dict per image in that image's own coordinates.
@@ -57,12 +86,9 @@ class TwoStageDetector(nn.Module):
         mask: TrainsMasks,
         transform: ImageTransform,
     ) -> None:
-        super().__init__()
+        super().__init__(rpn, box, mask)
         self.transform = transform
         self.backbone = backbone
-        self.rpn = rpn
-        self.box = box
-        self.mask = mask
 
     def forward(self, images: list[Tensor], targets: list[Target] | None = None) -> Any:
         """Losses in training, predictions at inference.
@@ -83,16 +109,11 @@ class TwoStageDetector(nn.Module):
         if self.training:
             if targets is None:
                 raise ValueError("a model in training mode needs targets; call .eval() to predict")
-            proposals, losses = self.rpn(batch, features, targets)
-            box_losses, samples = self.box.losses(features, proposals, batch.image_sizes, targets)
-            return {**losses, **box_losses, **self.mask.losses(features, samples, batch.image_sizes, targets)}
-        proposals, _ = self.rpn(batch, features)
-        detections: list[Detections] = list(self.box.detect(features, proposals, batch.image_sizes))
-        detections = self.mask.predict(features, detections, batch.image_sizes)
+            return self.losses(batch, features, targets)
         originals = [(int(image.shape[-2]), int(image.shape[-1])) for image in images]
         return [
             to_image(found, size, original)
-            for found, size, original in zip(detections, batch.image_sizes, originals, strict=True)
+            for found, size, original in zip(self.detect(batch, features), batch.image_sizes, originals, strict=True)
         ]
 
 
