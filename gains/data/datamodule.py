@@ -8,7 +8,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from gains.data.augmentation import Augmentation
-from gains.data.dataset import DerivedTarget, InstanceDataset, Intensity, collate, load_annotations
+from gains.data.dataset import DerivedTarget, InstanceDataset, collate, load_annotations
+from gains.data.intensity import Intensity
 from gains.data.splits import load_splits
 from gains.errors import InputError
 from gains.models.parts.sampling import Target

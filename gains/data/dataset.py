@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,37 +14,22 @@ from torch.utils.data import Dataset
 
 from gains.data.augmentation import Augmentation
 from gains.data.images import read_image
+from gains.data.intensity import Intensity, to_unit_rgb, value_range
 from gains.errors import InputError
 from gains.masks import InstanceCrops
 from gains.models.parts.sampling import Target
 from gains.rle import RLE
 
-Intensity = Literal["full_range", "percentile"]
 DerivedTarget = Callable[[InstanceCrops, Tensor], Any]
 """Computes a further target from the augmented masks and labels, such as the anomaly maps."""
 
 
 def to_network_range(pixels: npt.NDArray[Any], intensity: Intensity = "full_range") -> npt.NDArray[np.float32]:
-    """Any image as the network takes it: RGB float32 ``(H, W, 3)`` in [0, 1].
+    """Any image ``(H, W)`` or ``(H, W, 3)`` as the network takes it: RGB float32 ``(H, W, 3)`` in [0, 1].
 
-    Args:
-        pixels: ``(H, W)`` or ``(H, W, 3)``; integers of any depth, or float.
-        intensity: ``full_range`` maps the data type's range to [0, 1] (float images are taken to be there already);
-            ``percentile`` maps the image's own 1st to 99.8th percentile, for cameras that use part of their range.
-
-    Raises:
-        ValueError: for an unknown intensity.
+    ``intensity`` says which values become 0 and 1, see :func:`gains.data.intensity.value_range`.
     """
-    if intensity not in ("full_range", "percentile"):
-        raise ValueError(f"intensity={intensity!r} is unknown; use 'full_range' or 'percentile'")
-    values = pixels.astype(np.float32)
-    if intensity == "percentile":
-        low, high = np.percentile(values, [1, 99.8])
-        values = (values - low) / max(high - low, 1e-6)
-    elif np.issubdtype(pixels.dtype, np.integer):
-        values = values / np.iinfo(pixels.dtype).max
-    values = np.nan_to_num(values).clip(0, 1)
-    return np.repeat(values[:, :, None], 3, axis=2) if values.ndim == 2 else values
+    return to_unit_rgb(pixels, value_range(pixels, intensity))
 
 
 @dataclass(frozen=True)
