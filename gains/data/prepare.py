@@ -1,0 +1,182 @@
+"""From any source to the canonical folder: ``images/``, ``annotations.json`` (COCO, RLE) and ``splits.json``."""
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pycocotools import mask as coco_mask
+from tqdm import tqdm
+
+from gains.data.images import write_image
+from gains.data.records import ImageRecord, Instance, Source
+from gains.data.splits import SPLITS, read_groups, split_by_ratio
+from gains.errors import InputError
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What was written.
+
+    Attributes:
+        root: the folder.
+        instances: number of instances of each category.
+        splits: image names of train, val and test.
+        official: whether the division is the data set's own.
+    """
+
+    root: Path
+    instances: dict[str, int]
+    splits: dict[str, list[str]]
+    official: bool
+
+
+def prepare(
+    source: Source,
+    root: str | Path,
+    *,
+    seed: int,
+    ratios: Sequence[int] = (6, 2, 2),
+    groups: str | Path | None = None,
+    categories: Sequence[str] | None = None,
+    overwrite: bool = False,
+    info: Mapping[str, Any] | None = None,
+) -> Prepared:
+    """Write a data set in canonical form; the folder appears complete under its name, or not at all.
+
+    Args:
+        source: the data set as distributed, or generated.
+        root: folder to create.
+        seed: of the split.
+        ratios: of train, val and test, where the source has no official division.
+        groups: CSV ``image_id,group``; images of one group stay on one side, and ``annotations.json`` keeps the group.
+        categories: names to keep, in the order of their ids; None keeps all. Images stay, even without instances.
+        overwrite: replace an earlier prepared folder.
+        info: further entries for ``info`` in ``annotations.json``.
+
+    Raises:
+        InputError: if ``root`` exists, the source is unsound, or a category is unknown.
+    """
+    root = Path(root)
+    check_root(root, overwrite)
+    names = list(categories) if categories is not None else list(source.categories)
+    unknown = [name for name in names if name not in source.categories]
+    if unknown:
+        raise InputError(f"dataset.categories has {unknown[0]!r}; the source has {', '.join(source.categories)}")
+    with replaced_folder(root) as partial:
+        (partial / "images").mkdir()
+        progress = tqdm(source, total=len(source), desc=f"prepare {root.name}", unit="image", leave=False)
+        coco, official = write_records(progress, partial / "images", names)
+        images = {Path(image["file_name"]).stem: image for image in coco["images"]}
+        grouping = read_groups(Path(groups), list(images)) if groups is not None else None
+        for name, group in (grouping or {}).items():
+            images[name]["group"] = group
+        splits = official or split_by_ratio(list(images), seed, ratios, grouping)
+        coco["info"] = {"format": type(source).__name__, **(info or {})}
+        _write_json(partial / "annotations.json", coco)
+        division = {"seed": seed, "ratios": list(ratios), "official": official is not None}
+        _write_json(partial / "splits.json", division | splits, indent=1)
+    counts = np.bincount([entry["category_id"] for entry in coco["annotations"]], minlength=len(names) + 1)
+    return Prepared(root, dict(zip(names, counts[1:].tolist(), strict=True)), splits, official is not None)
+
+
+def check_root(root: Path, overwrite: bool) -> None:
+    """See that a prepared folder may be written there, before any work is done.
+
+    Raises:
+        InputError: if something is there and ``overwrite`` is false, or it is not a prepared folder.
+    """
+    if not root.exists() or (root.is_dir() and not any(root.iterdir())):
+        return
+    if not overwrite:
+        raise InputError(f"{root} exists; choose another dataset.root, or replace it with overwrite=true")
+    if not (root / "annotations.json").is_file() or not (root / "splits.json").is_file():
+        raise InputError(f"{root} is not a prepared data set and is not overwritten; choose another dataset.root")
+
+
+@contextmanager
+def replaced_folder(root: Path) -> Iterator[Path]:
+    """A temporary sibling of ``root`` that takes its place when the block ends well, and vanishes when it does not."""
+    root.parent.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix=f".{root.name}.", suffix=".partial", dir=root.parent))
+    try:
+        partial = work / "new"
+        partial.mkdir()
+        yield partial
+        if root.exists():
+            os.rename(root, work / "old")
+        os.rename(partial, root)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def write_records(
+    records: Iterable[ImageRecord], folder: Path, categories: Sequence[str]
+) -> tuple[dict[str, Any], dict[str, list[str]] | None]:
+    """Write the images and collect their annotations.
+
+    Returns:
+        The COCO dictionary (images, annotations, categories), and the official division if the source has one.
+
+    Raises:
+        InputError: without images, for a name that comes twice, or an empty mask.
+    """
+    ids = {name: index + 1 for index, name in enumerate(categories)}
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    sides: dict[str, str | None] = {}
+    for record in records:
+        if record.name in sides:
+            raise InputError(f"two images are called {record.name!r}; names without suffix must differ")
+        sides[record.name] = record.split
+        image = image_entry(record, len(images) + 1)
+        write_image(folder / image["file_name"], record.pixels)
+        images.append(image)
+        for instance in record.instances:
+            if instance.category in ids:
+                place = {"id": len(annotations) + 1, "image_id": image["id"], "category_id": ids[instance.category]}
+                annotations.append(place | annotation_entry(instance, record.name))
+    if not images:
+        raise InputError("the source holds no images")
+    entries = [{"id": number, "name": name} for name, number in ids.items()]
+    coco = {"images": images, "annotations": annotations, "categories": entries}
+    return coco, official_division(sides)
+
+
+def image_entry(record: ImageRecord, image_id: int) -> dict[str, Any]:
+    """COCO entry of an image; PNG, or TIFF for float pixels."""
+    suffix = ".tif" if record.pixels.dtype == np.float32 else ".png"
+    height, width = record.pixels.shape[:2]
+    own = {"id": image_id, "file_name": record.name + suffix, "height": height, "width": width}
+    return own | {key: value for key, value in record.extra.items() if key not in own}
+
+
+def annotation_entry(instance: Instance, image: str) -> dict[str, Any]:
+    """COCO entry of an instance without its ids; area and box are those of its mask."""
+    packed = {"size": instance.mask["size"], "counts": instance.mask["counts"]}
+    if isinstance(packed["counts"], bytes):
+        packed["counts"] = packed["counts"].decode("ascii")
+    area = int(coco_mask.area(packed))
+    if area == 0:
+        raise InputError(f"image {image!r} has an instance of {instance.category!r} without a pixel")
+    own = {"segmentation": packed, "area": area, "bbox": coco_mask.toBbox(packed).tolist()}
+    return {"iscrowd": 0} | instance.extra | own
+
+
+def official_division(sides: Mapping[str, str | None]) -> dict[str, list[str]] | None:
+    """Names by split where every image has one and no split is empty, else None."""
+    splits = {split: sorted(name for name, side in sides.items() if side == split) for split in SPLITS}
+    complete = all(splits.values()) and sum(map(len, splits.values())) == len(sides)
+    return splits if complete else None
+
+
+def _write_json(path: Path, value: Any, indent: int | None = None) -> None:
+    """Write compact JSON, or indented for files people read."""
+    separators = (",", ":") if indent is None else None
+    path.write_text(json.dumps(value, indent=indent, separators=separators, sort_keys=False), encoding="utf-8")
