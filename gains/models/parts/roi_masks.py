@@ -73,3 +73,32 @@ def _interpolation(start: float, end: float, limit: int, cells: int) -> tuple[in
     if cells > 1:
         weights[pixels, lower + 1] = fraction
     return min(first, limit), weights
+
+
+def paste_sum(grids: Tensor, boxes: Tensor, size: tuple[int, int], stride: int) -> Tensor:
+    """Paste grids into their boxes and add them up, differentiably and without a raster per RoI.
+
+    The rule is that of :meth:`RoIMasks.crops`: bilinear within a box, zero outside. The sum over RoIs of
+    rows x grid x columns is one matrix product over RoIs and grid rows.
+
+    Args:
+        grids: ``(P, M, M)`` values on the RoIs' grids.
+        boxes: ``(P, 4)`` xyxy in image pixels.
+        size: ``(height, width)`` of the result.
+        stride: image pixels from one pixel of the result to the next; the first sits on image pixel 0.
+
+    Returns:
+        ``(height, width)``.
+    """
+    rows = _batch_interpolation(boxes[:, 1], boxes[:, 3], size[0], stride, grids.shape[1])
+    columns = _batch_interpolation(boxes[:, 0], boxes[:, 2], size[1], stride, grids.shape[2])
+    return rows.permute(1, 0, 2).flatten(1) @ (grids.to(rows) @ columns.transpose(1, 2)).flatten(0, 1)
+
+
+def _batch_interpolation(start: Tensor, end: Tensor, length: int, stride: int, cells: int) -> Tensor:
+    """Bilinear weights ``(P, length, cells)`` from grids spread over [start, end] to every stride-th pixel centre."""
+    centres = torch.arange(length, device=start.device) * stride + 0.5
+    fraction = (centres - start[:, None]) / (end - start).clamp(min=1e-6)[:, None]
+    position = (fraction * cells - 0.5).clamp(0, cells - 1)
+    weights = (1 - (position[:, :, None] - torch.arange(cells, device=start.device)).abs()).clamp(min=0)
+    return weights * ((fraction >= 0) & (fraction < 1))[:, :, None]
