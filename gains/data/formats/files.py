@@ -1,0 +1,117 @@
+"""A folder or a zip archive read through the same few methods; an archive is never extracted."""
+
+import zipfile
+import zlib
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from typing import Protocol
+
+from gains.errors import InputError
+
+
+class Files(Protocol):
+    """Files by their relative name with forward slashes, sorted; hidden files and archive junk left out."""
+
+    names: list[str]
+
+    def read(self, name: str) -> bytes:
+        """The bytes of one file."""
+
+    def where(self, name: str) -> str:
+        """What an error message calls it."""
+
+
+class FolderFiles:
+    """Files below a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        paths = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+        self.names = sorted(name for name in paths if not _is_junk(name))
+
+    def read(self, name: str) -> bytes:
+        """The bytes of one file."""
+        try:
+            return (self.folder / name).read_bytes()
+        except OSError as error:
+            raise InputError(f"{self.where(name)} cannot be read: {error.strerror}") from None
+
+    def where(self, name: str) -> str:
+        """Its path."""
+        return str(self.folder / name)
+
+
+class ZipFiles:
+    """Entries of a zip archive.
+
+    Raises:
+        InputError: if it is no zip archive, or an entry points outside of it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self.archive = zipfile.ZipFile(path)
+        except (OSError, zipfile.BadZipFile) as error:
+            raise InputError(f"{path} is not a readable zip archive: {error}") from None
+        entries = [entry.filename for entry in self.archive.infolist() if not entry.is_dir()]
+        for entry in entries:
+            check_relative(entry, str(path))
+        self.names = sorted(name for name in entries if not _is_junk(name))
+
+    def read(self, name: str) -> bytes:
+        """The bytes of one entry, its checksum verified."""
+        try:
+            return self.archive.read(name)
+        except (OSError, zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, EOFError) as error:
+            raise InputError(f"{self.where(name)} cannot be read: {error}") from None
+
+    def where(self, name: str) -> str:
+        """Archive and entry."""
+        return f"{self.path}:{name}"
+
+
+def open_files(source: str | Path | None, option: str = "dataset.source") -> FolderFiles | ZipFiles:
+    """The files of a folder or zip archive.
+
+    Args:
+        source: its path.
+        option: the setting it came from, for the error.
+
+    Raises:
+        InputError: if nothing is given or there, or it is another kind of file.
+    """
+    if source is None:
+        raise InputError(f"{option} is not set; give the folder or zip archive as {option}=PATH")
+    path = Path(source)
+    if path.is_dir():
+        return FolderFiles(path)
+    if not path.exists():
+        raise InputError(f"{option}={path} does not exist")
+    if not zipfile.is_zipfile(path):
+        raise InputError(f"{option}={path} is neither a folder nor a zip archive")
+    return ZipFiles(path)
+
+
+def check_relative(name: str, owner: str) -> None:
+    """Refuse a name that leads out of its folder.
+
+    Raises:
+        InputError: for an absolute name, or one with ``..``.
+    """
+    path = PurePosixPath(name.replace("\\", "/"))
+    if path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
+        raise InputError(f"{owner} names the file {name!r}, which lies outside of it; it is not read")
+
+
+def _is_junk(name: str) -> bool:
+    """Hidden files and the resource forks that macOS puts into archives."""
+    return any(part.startswith((".", "__MACOSX")) for part in PurePosixPath(name).parts)
+
+
+def unique_names(paths: Sequence[str]) -> list[str]:
+    """A name for each file: its stem where all stems differ, else its whole path joined by underscores."""
+    stems = [PurePosixPath(path).stem for path in paths]
+    if len(set(stems)) == len(stems):
+        return stems
+    return ["_".join(PurePosixPath(path).with_suffix("").parts) for path in paths]
