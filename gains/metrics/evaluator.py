@@ -9,7 +9,7 @@ from torch import distributed
 from torchmetrics import Metric
 
 from gains.metrics.matching.rows import Row, compare
-from gains.metrics.summary import METRICS, THRESHOLDED, CategoryStatistics, image_metrics, summarise
+from gains.metrics.summary import METRICS, THRESHOLDED, CategoryStatistics, per_image, summarise
 
 
 class InstanceSegmentationEvaluator(Metric):
@@ -88,24 +88,23 @@ class InstanceSegmentationEvaluator(Metric):
         In a distributed run every process must call it, as with :meth:`compute`.
         """
         with self.sync_context():
-            image_ids, statistics = self.statistics()
-        return [
-            {"image_id": image_id, "category": name, **image_metrics(category, index)}
-            for index, image_id in enumerate(image_ids)
-            for name, category in statistics.items()
-        ]
+            return per_image(*self.statistics())
 
     def statistics(self) -> tuple[list[int], dict[str, CategoryStatistics]]:
         """Image ids in ascending order, and what each category (by name) contributes in each of them.
 
         What bootstrap intervals are drawn from; in a distributed run, of this process's images.
         """
+        statistics = {
+            name: CategoryStatistics.of(rows, self.max_detections, self.score_threshold)
+            for name, rows in self.rows_by_category().items()
+        }
+        return list(self._images()), statistics
+
+    def rows_by_category(self) -> dict[str, list[Row | None]]:
+        """Category name -> one row per image by ascending id, None where the category does not occur."""
         images = self._images()
-        statistics = {}
-        for label, name in self.categories.items():
-            rows = [rows_by_label.get(label) for rows_by_label in images.values()]
-            statistics[name] = CategoryStatistics.of(rows, self.max_detections, self.score_threshold)
-        return list(images), statistics
+        return {name: [rows.get(label) for rows in images.values()] for label, name in self.categories.items()}
 
     def _images(self) -> dict[int, dict[int, Row]]:
         """Rows by image and label, each image once, by id: the order of updates must not matter."""

@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -49,26 +50,26 @@ class CategoryStatistics:
     @classmethod
     def of(cls, rows: Sequence[Row | None], max_detections: int, score_threshold: float) -> "CategoryStatistics":
         """Reduce the rows of one category, one per image and None where it does not occur."""
-        indices = {name: np.full(len(rows), np.nan) for name in AJI_METRICS}
+        paper = np.full(len(rows), np.nan)
+        for index, row in enumerate(rows):
+            if row is not None:
+                paper[index] = aji_paper(row.best(min(max_detections, len(row.scores))))
+        segm, bbox = Ranking.of(rows, "masks", max_detections), Ranking.of(rows, "boxes", max_detections)
+        detections = np.array([0.0 if row is None else len(row.scores) for row in rows])
+        return cls(segm, bbox, {"aji_paper": paper}, {}, segm.truths, detections).at(score_threshold, rows)
+
+    def at(self, score_threshold: float, rows: Sequence[Row | None]) -> "CategoryStatistics":
+        """The same with another score threshold, without ranking again."""
+        standard, plus = np.full((2, len(rows)), np.nan)
         matches = {threshold: np.zeros((len(rows), 5)) for threshold in (0.5, 0.75)}
         for index, row in enumerate(rows):
             if row is None:
                 continue
-            capped, kept = row.best(min(max_detections, len(row.scores))), row.above(score_threshold)
-            indices["aji_paper"][index] = aji_paper(capped)
-            indices["aji"][index], indices["aji_plus"][index] = aji(kept), aji_plus(kept)
+            sets = row.above(score_threshold)
+            standard[index], plus[index] = aji(sets), aji_plus(sets)
             for threshold, counts in matches.items():
-                found = count_matches(kept, threshold)
-                counts[index] = (
-                    found.true_positive,
-                    found.false_positive,
-                    found.false_negative,
-                    found.iou,
-                    found.dice,
-                )
-        segm, bbox = Ranking.of(rows, "masks", max_detections), Ranking.of(rows, "boxes", max_detections)
-        detections = np.array([0.0 if row is None else len(row.scores) for row in rows])
-        return cls(segm, bbox, indices, matches, segm.truths, detections)
+                counts[index] = astuple(count_matches(sets, threshold))
+        return replace(self, aji={**self.aji, "aji": standard, "aji_plus": plus}, matches=matches)
 
 
 def summarise(statistics: Mapping[str, CategoryStatistics], weights: FloatArray) -> tuple[Metrics, dict[str, Metrics]]:
@@ -92,14 +93,20 @@ def summarise(statistics: Mapping[str, CategoryStatistics], weights: FloatArray)
     return overall, per_category
 
 
-def image_metrics(category: CategoryStatistics, index: int) -> Metrics:
-    """AJI, PQ, F1, Dice and counts of one category in one image; average precision needs a ranking over many."""
-    values = {name: float(category.aji[name][index]) for name in AJI_METRICS}
-    values |= _match_metrics({threshold: counts[index] for threshold, counts in category.matches.items()})
-    return values | {
-        "n_ground_truth": int(category.truths[index]),
-        "n_predictions": int(category.detections[index]),
-    }
+def per_image(image_ids: Sequence[int], statistics: Mapping[str, CategoryStatistics]) -> list[dict[str, Any]]:
+    """AJI, PQ, F1, Dice and counts of each image and category; average precision needs a ranking over many images."""
+    return [
+        {
+            "image_id": image_id,
+            "category": name,
+            **{index: float(values[place]) for index, values in category.aji.items()},
+            **_match_metrics({threshold: counts[place] for threshold, counts in category.matches.items()}),
+            "n_ground_truth": int(category.truths[place]),
+            "n_predictions": int(category.detections[place]),
+        }
+        for place, image_id in enumerate(image_ids)
+        for name, category in statistics.items()
+    ]
 
 
 def _category(category: CategoryStatistics, weights: FloatArray) -> Metrics:

@@ -17,8 +17,8 @@ IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 
-_BLOCK_ENTRIES = 1_000_000
-"""Entries of the IoU matrix held at one time (8 MB)."""
+_BLOCK_ENTRIES = 250_000
+"""Entries of the IoU matrix held at one time (2 MB)."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,9 @@ def mask_boxes(masks: Sequence[RLE]) -> FloatArray:
 
 def mask_areas(masks: Sequence[RLE]) -> FloatArray:
     """Areas ``(N,)`` of masks in pixels."""
-    return np.asarray(coco_mask.area(list(masks)), dtype=np.float64) if len(masks) else np.zeros(0)
+    # With numpy 2 pycocotools' area fails on more than 255 masks in one call.
+    blocks = [list(masks[begin : begin + 255]) for begin in range(0, len(masks), 255)]
+    return np.concatenate([np.zeros(0), *(coco_mask.area(block) for block in blocks)])
 
 
 def _pairs(truths: Sequence[RLE] | FloatArray, detections: Sequence[RLE] | FloatArray, crowd: BoolArray) -> Pairs:
