@@ -98,6 +98,12 @@ class BoxHead(nn.Module):
             return output.deltas[:, 0]
         return output.deltas[torch.arange(len(labels), device=labels.device), labels]
 
+    @torch.no_grad()
+    def own_boxes(self, output: BoxOutput, boxes: Tensor, labels: Tensor) -> Tensor:
+        """Boxes ``(R, 4)`` refined by the deltas of each RoI's own class ``(R,)``, without gradient."""
+        refined: Tensor = self.coder.decode_single(self.own_deltas(output, labels).float(), boxes)
+        return refined
+
     def regression_residual(self, output: BoxOutput, samples: RoISamples) -> Tensor:
         """Absolute error of the deltas ``(P, 4)`` of the foreground RoIs, in sample order."""
         labels = torch.cat(samples.labels)

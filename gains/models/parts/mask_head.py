@@ -25,7 +25,7 @@ def conv_stack(channels_in: int, channels: int, count: int) -> nn.Sequential:
     return stack
 
 
-def he_init(layer: nn.Conv2d | nn.ConvTranspose2d) -> None:
+def he_init(layer: nn.Conv1d | nn.Conv2d | nn.ConvTranspose2d) -> None:
     """He normal weights (fan-out) and zero bias."""
     nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
     assert layer.bias is not None

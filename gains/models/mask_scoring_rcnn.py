@@ -1,0 +1,91 @@
+"""Mask Scoring R-CNN (Huang, Huang, Gong, Huang, Wang; CVPR 2019).
+
+How sure a detector is of the class says little about how well the mask fits. A small head sees the RoI and the mask
+that was drawn in it and estimates their IoU with the truth (section 3.2); a detection's score is then class score times
+estimated IoU. Only the ranking changes, the masks are Mask R-CNN's. Differences to the paper: the estimate, which is
+unbounded, is clamped to [0, 1] before it multiplies the score.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from gains.models.mask_rcnn import MaskBranch
+from gains.models.parts.box_branch import Features, Sizes
+from gains.models.parts.detections import Detections, add_rows, split_detections
+from gains.models.parts.mask_head import MaskHead, conv_stack, he_init, mask_loss, mask_targets, own_class
+from gains.models.parts.mask_iou import mask_iou, visible_share
+from gains.models.parts.sampling import RoISamples, Target
+
+
+class MaskIoUHead(nn.Module):
+    """Estimates how well a mask fits the object in its RoI.
+
+    Args:
+        channels_in: width of the RoI features.
+        channels: width of the convolutions.
+        width: of the two hidden fully connected layers.
+        num_classes: K, without background.
+    """
+
+    def __init__(self, channels_in: int, channels: int, width: int, num_classes: int) -> None:
+        super().__init__()
+        last = nn.Conv2d(channels, channels, 3, stride=2, padding=1)
+        he_init(last)
+        self.convs = nn.Sequential(*conv_stack(channels_in + 1, channels, 3), last, nn.ReLU(inplace=True))
+        hidden = [nn.Linear(channels * 7**2, width), nn.Linear(width, width)]
+        for layer in hidden:
+            nn.init.kaiming_uniform_(layer.weight, a=1)
+            nn.init.zeros_(layer.bias)
+        self.vectors = nn.Sequential(hidden[0], nn.ReLU(inplace=True), hidden[1], nn.ReLU(inplace=True))
+        self.predictor = nn.Linear(width, num_classes)
+        nn.init.normal_(self.predictor.weight, std=0.01)
+        nn.init.zeros_(self.predictor.bias)
+
+    def forward(self, pooled: Tensor, probabilities: Tensor) -> Tensor:
+        """IoU per class ``(P, K)`` from RoI features ``(P, C, 14, 14)`` and mask probabilities ``(P, 28, 28)``."""
+        masks = F.max_pool2d(probabilities[:, None], 2)
+        vectors = self.convs(torch.cat([pooled, masks.to(pooled.dtype)], dim=1)).flatten(1)
+        estimate: Tensor = self.predictor(self.vectors(vectors))
+        return estimate
+
+
+class MaskScoringBranch(MaskBranch):
+    """Mask branch that also estimates the IoU of its masks.
+
+    Args:
+        head: class logits from RoI features.
+        iou: estimates the IoU.
+    """
+
+    def __init__(self, head: MaskHead, iou: MaskIoUHead) -> None:
+        super().__init__(head)
+        self.iou = iou
+
+    def losses(self, features: Features, samples: RoISamples, sizes: Sizes, targets: list[Target]) -> dict[str, Tensor]:
+        """Mask R-CNN's ``loss_mask``, and ``loss_mask_iou``, whose gradient reaches the mask head as well."""
+        samples = samples.positives()
+        labels = torch.cat(samples.labels)
+        pooled = self.pool(features, samples.boxes, sizes)
+        logits = self.head(pooled)
+        target = mask_targets(samples, targets)
+        own = own_class(logits, labels).float()
+        estimate = own_class(self.iou(pooled, own.sigmoid()), labels)
+        truth = mask_iou(own.detach() > 0, target, visible_share(samples, targets))
+        return {"loss_mask": mask_loss(logits, labels, target), "loss_mask_iou": mask_iou_loss(estimate, truth)}
+
+    def predict(self, features: Features, detections: list[Detections], sizes: Sizes) -> list[Detections]:
+        """As Mask R-CNN's, with ``scores`` times the estimated IoU; the class score stays as ``class_scores``."""
+        boxes, labels = split_detections(detections)
+        pooled = self.pool(features, boxes, sizes)
+        masks = own_class(self.head(pooled), labels).float().sigmoid()
+        estimate = own_class(self.iou(pooled, masks), labels).float().clamp(0, 1)
+        class_scores = torch.cat([found["scores"] for found in detections])
+        return add_rows(detections, mask_probabilities=masks, scores=class_scores * estimate, class_scores=class_scores)
+
+
+def mask_iou_loss(estimate: Tensor, truth: Tensor) -> Tensor:
+    """Half the squared error of IoUs ``(P,)``, averaged over the masks that meet their instance at all; 0 without."""
+    meets = truth > 0
+    squared = (estimate.float() - truth) ** 2 * meets
+    return 0.5 * squared.sum() / meets.sum().clamp(min=1)
