@@ -44,7 +44,7 @@ def match(boxes: list[Tensor], targets: list[Target], iou: float) -> RoISamples:
     labels, matched, matched_boxes = [], [], []
     for candidates, target in zip(boxes, targets, strict=True):
         truth = target["boxes"].to(candidates)
-        if len(truth) == 0:
+        if len(truth) == 0 or len(candidates) == 0:
             labels.append(candidates.new_zeros(len(candidates), dtype=torch.int64))
             matched.append(candidates.new_zeros(len(candidates), dtype=torch.int64))
             matched_boxes.append(torch.zeros_like(candidates))
