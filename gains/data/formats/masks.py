@@ -4,7 +4,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from pycocotools import mask as coco_mask
 from scipy import ndimage
 
 from gains.rle import RLE, encode_crop
@@ -12,8 +11,12 @@ from gains.rle import RLE, encode_crop
 
 def encode_mask(mask: npt.NDArray[Any]) -> RLE:
     """RLE of a mask ``(H, W)``; any value but 0 is inside."""
-    rle: RLE = coco_mask.encode(np.asfortranarray(mask != 0, dtype=np.uint8))
-    return {"size": [int(side) for side in rle["size"]], "counts": rle["counts"].decode("ascii")}
+    size = (int(mask.shape[0]), int(mask.shape[1]))
+    rows, columns = np.nonzero(mask.any(axis=1))[0], np.nonzero(mask.any(axis=0))[0]
+    if len(rows) == 0:
+        return encode_crop(np.zeros((0, 0)), (0, 0, 0, 0), size)
+    box = (int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
+    return encode_crop(mask[box[1] : box[3], box[0] : box[2]], box, size)
 
 
 def encode_labels(labels: npt.NDArray[np.integer[Any]]) -> list[RLE]:
