@@ -120,8 +120,9 @@ def _decode_tiff(data: bytes, name: str) -> npt.NDArray[Any]:
     try:
         with tifffile.TiffFile(io.BytesIO(data)) as file:
             series = file.series[0]
-            axes = "".join(axis for axis, length in zip(series.axes, series.shape, strict=True) if length > 1)
-            pixels: npt.NDArray[Any] = np.squeeze(series.asarray())
+            empty = [place for place, axis in enumerate(series.axes) if axis not in "YX" and series.shape[place] == 1]
+            axes = "".join(axis for place, axis in enumerate(series.axes) if place not in empty)
+            pixels: npt.NDArray[Any] = np.squeeze(series.asarray(), axis=tuple(empty))
     # tifffile and the codecs below it raise whatever a damaged byte leads to.
     except Exception as error:
         raise InputError(f"{name} is a damaged TIFF file: {error}") from None

@@ -102,18 +102,26 @@ def check_root(root: Path, overwrite: bool) -> None:
 
 @contextmanager
 def replaced_folder(root: Path) -> Iterator[Path]:
-    """A temporary sibling of ``root`` that takes its place when the block ends well, and vanishes when it does not."""
-    root.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=f".{root.name}.", suffix=".partial", dir=root.parent))
+    """A temporary sibling of ``root`` that takes its place when the block ends well, and vanishes when it does not.
+
+    Raises:
+        InputError: if the disk is full or the place cannot be written to.
+    """
+    work: Path | None = None
     try:
+        root.parent.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(prefix=f".{root.name}.", suffix=".partial", dir=root.parent))
         partial = work / "new"
         partial.mkdir()
         yield partial
         if root.exists():
             os.rename(root, work / "old")
         os.rename(partial, root)
+    except OSError as error:
+        raise InputError(f"{root} cannot be written: {error.strerror or error}") from error
     finally:
-        shutil.rmtree(work, ignore_errors=True)
+        if work is not None:
+            shutil.rmtree(work, ignore_errors=True)
 
 
 def write_records(
