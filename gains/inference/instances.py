@@ -114,7 +114,7 @@ def tighten(masks: InstanceCrops, region: tuple[int, int, int, int]) -> tuple[In
     """
     left, top, right, bottom = region
     crops, boxes, kept = [], [], []
-    for index, (x0, y0, x1, y1) in enumerate(masks.boxes.tolist()):
+    for index, (x0, y0, _, _) in enumerate(masks.boxes.tolist()):
         crop = masks.crop(index).numpy()[max(top - y0, 0) : max(bottom - y0, 0), max(left - x0, 0) : max(right - x0, 0)]
         rows, columns = np.flatnonzero(crop.any(1)), np.flatnonzero(crop.any(0))
         if len(rows) == 0:

@@ -142,7 +142,7 @@ class TiffRegions:
         if key in self._cache:
             self._cache.move_to_end(key)
             return self._cache[key]
-        page = self._series.pages[page_number]
+        page: Any = self._series.pages[page_number]
         if page is None or page.databytecounts[index] == 0:
             return None
         handle = self._file.filehandle
@@ -150,7 +150,7 @@ class TiffRegions:
         encoded = handle.read(page.databytecounts[index])
         if len(encoded) < page.databytecounts[index]:
             raise ValueError("the file ends in the middle of its pixels")
-        options = {"_fullsize": bool(page.keyframe.is_tiled)}
+        options: dict[str, Any] = {"_fullsize": bool(page.keyframe.is_tiled)}
         if page.keyframe.compression in (6, 7, 34892, 33007):  # the JPEG kinds keep their tables in the page
             options |= {"jpegtables": page.jpegtables, "jpegheader": page.keyframe.jpegheader}
         decoded, _, _ = page.keyframe.decode(encoded, index, **options)

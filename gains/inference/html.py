@@ -1,0 +1,157 @@
+"""The building blocks of a report: one self-contained HTML page without anything loaded from elsewhere."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gains import __version__
+from gains.files import replacing
+
+WIDTH, HEIGHT, BASE = 360, 150, 118
+"""Of a histogram in SVG units, and where its horizontal axis lies."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One picture of a gallery.
+
+    Attributes:
+        drawn: JPEG in base64, instances drawn.
+        plain: the same without, shown under the mouse.
+        note: short text in its corner.
+    """
+
+    drawn: str
+    plain: str
+    note: str = ""
+
+
+def write_page(path: Path, title: str, lead: str, sections: Sequence[str]) -> None:
+    """Write a page of sections under a title and a line on what it is about."""
+    here = Path(__file__)
+    style, script = here.with_name("report.css").read_text(), here.with_name("report.js").read_text()
+    made = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z")
+    page = f"""<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{escape(title)}</title><style>{style}</style></head>
+<body><h1>{escape(title)}</h1><p class="lead">{escape(lead)}</p>
+{"".join(sections)}
+<footer>gains {__version__}, {made}. Hover over a picture to see it without outlines, click to enlarge it.</footer>
+<dialog><img alt="enlarged picture"></dialog><script>{script}</script></body></html>
+"""
+    with replacing(path) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+
+
+def section(title: str, *parts: str) -> str:
+    """Parts under a heading."""
+    return f"<section><h2>{escape(title)}</h2>{''.join(parts)}</section>"
+
+
+def cards(values: Mapping[str, str]) -> str:
+    """The few numbers to see first: what each is -> its text."""
+    inner = "".join(
+        f'<div class="card"><b>{escape(text)}</b><span>{escape(name)}</span></div>' for name, text in values.items()
+    )
+    return f'<div class="cards">{inner}</div>'
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """A table that sorts by a click on its header; numbers are shown in a few digits."""
+    head = "".join(f'<th data-sort="">{escape(name)}</th>' for name in header)
+    body = "".join("<tr>" + "".join(_cell(value) for value in row) + "</tr>" for row in rows)
+    return f'<div class="panel scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def settings_table(settings: Mapping[str, Any]) -> str:
+    """Names and values in two columns."""
+    rows = "".join(
+        f"<tr><td>{escape(name)}</td><td>{escape('not set' if value is None else str(value))}</td></tr>"
+        for name, value in settings.items()
+    )
+    return f'<div class="panel"><table class="settings">{rows}</table></div>'
+
+
+def bullets(lines: Sequence[str], kind: str) -> str:
+    """A list of sentences."""
+    return f'<ul class="{kind}">' + "".join(f"<li>{escape(line)}</li>" for line in lines) + "</ul>"
+
+
+def gallery(figures: Sequence[tuple[Sequence[Picture], str, str]]) -> str:
+    """Figures of one or more pictures, each with a title and a line below."""
+    paired = any(len(pictures) > 1 for pictures, _, _ in figures)
+    inner = "".join(
+        f'<figure><div class="pictures">{"".join(map(_picture, pictures))}</div>'
+        f"<figcaption><b>{escape(title)}</b>{escape(line)}</figcaption></figure>"
+        for pictures, title, line in figures
+    )
+    return f'<div class="gallery{" pairs" if paired else ""}">{inner}</div>'
+
+
+def histograms(values: Mapping[str, Sequence[float]]) -> str:
+    """Histograms side by side: title -> values."""
+    inner = "".join(
+        f'<div class="panel"><h3>{escape(title)}</h3>{histogram(numbers)}</div>' for title, numbers in values.items()
+    )
+    return f'<div class="charts">{inner}</div>'
+
+
+def histogram(values: Sequence[float], bins: int = 24) -> str:
+    """Histogram as SVG, from the smallest value to the largest."""
+    numbers = np.asarray(values, dtype=float)
+    if len(numbers) == 0:
+        return "<p>none</p>"
+    low, high = float(numbers.min()), float(numbers.max())
+    if low == high:
+        low, high = low - 0.5, high + 0.5
+    counts, edges = np.histogram(numbers, bins=bins, range=(low, high))
+    step, left, top = (WIDTH - 40) / bins, 34, 12
+    bars = []
+    for index, count in enumerate(counts):
+        height = (BASE - top) * count / counts.max()
+        hint = f"{number(edges[index])} to {number(edges[index + 1])}: {count}"
+        bars.append(
+            f'<rect x="{left + index * step:.1f}" y="{BASE - height:.1f}" width="{step - 1:.1f}" height="{height:.1f}">'
+            f"<title>{hint}</title></rect>"
+        )
+    middle, median = left + (WIDTH - 40) / 2, float(np.median(numbers))
+    ticks = "".join(
+        f'<text x="{x:.0f}" y="{BASE + 15}" text-anchor="{anchor}">{number(value)}</text>'
+        for x, anchor, value in ((left, "start", low), (middle, "middle", (low + high) / 2), (WIDTH - 6, "end", high))
+    )
+    return (
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img"><line x1="{left}" y1="{BASE}" x2="{WIDTH - 6}" y2="{BASE}"/>'
+        f'<text x="{left - 5}" y="{top + 6}" text-anchor="end">{counts.max()}</text>'
+        f'<text x="{left - 5}" y="{BASE}" text-anchor="end">0</text>{"".join(bars)}{ticks}'
+        f'<text x="{left}" y="{BASE + 30}">n = {len(numbers)}, median {number(median)}</text></svg>'
+    )
+
+
+def number(value: float | None) -> str:
+    """A number in about four digits."""
+    if value is None or math.isnan(value):
+        return "-"
+    if value == int(value) and abs(value) < 1e15:
+        return f"{int(value):,}"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}" if abs(value) >= 1 else f"{value:.3f}"
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, (int, float)):
+        return f'<td data-value="{value}">{number(value)}</td>'
+    return f"<td>{escape('-' if value is None else str(value))}</td>"
+
+
+def _picture(picture: Picture) -> str:
+    note = f"<em>{escape(picture.note)}</em>" if picture.note else ""
+    source = "data:image/jpeg;base64,"
+    return (
+        f'<div class="picture"><img class="drawn" loading="lazy" src="{source}{picture.drawn}" alt="instances">'
+        f'<img class="plain" loading="lazy" src="{source}{picture.plain}" alt="image">{note}</div>'
+    )

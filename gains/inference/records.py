@@ -1,0 +1,96 @@
+"""What a folder of results remembers of every image: enough for the report, and the sign that the image is done."""
+
+import base64
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from gains.files import replacing
+from gains.inference.export.overlay import draw, view
+from gains.inference.instances import Instances
+from gains.inference.overlaps import overlapping_pairs
+from gains.inference.raster import Raster
+
+FOLDER = "records"
+THUMBNAIL_SIDE = 900
+
+
+@dataclass(frozen=True)
+class Record:
+    """One image.
+
+    Attributes:
+        name: of its result files, without suffix.
+        source: its file.
+        height: in pixels.
+        width: in pixels.
+        scores: of its instances.
+        areas: of its instances, in pixels.
+        categories: of its instances.
+        overlapping: how many instances share pixels with another.
+        capped_tiles: see :class:`Instances`.
+        plain: the image, small, as JPEG in base64.
+        drawn: the same with its instances drawn on it.
+    """
+
+    name: str
+    source: str
+    height: int
+    width: int
+    scores: list[float]
+    areas: list[int]
+    categories: list[str]
+    overlapping: int
+    capped_tiles: int
+    plain: str
+    drawn: str
+
+    @property
+    def count(self) -> int:
+        """Number of instances."""
+        return len(self.scores)
+
+
+def make_record(name: str, source: Path, instances: Instances, image: Raster) -> Record:
+    """Summarise an image and draw it small."""
+    picture, masks = view(instances.masks, image, THUMBNAIL_SIDE)
+    first, second, _ = overlapping_pairs(instances.masks)
+    return Record(
+        name=name,
+        source=str(source),
+        height=instances.size[0],
+        width=instances.size[1],
+        scores=[round(float(score), 4) for score in instances.scores],
+        areas=instances.masks.areas().long().tolist(),
+        categories=[instances.categories[label - 1] for label in instances.labels],
+        overlapping=len(np.union1d(first, second)),
+        capped_tiles=instances.capped_tiles,
+        plain=jpeg(picture),
+        drawn=jpeg(draw(picture, masks, thickness=1)),
+    )
+
+
+def jpeg(picture: "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]", quality: int = 82) -> str:
+    """An RGB picture as JPEG in base64."""
+    encoded = cv2.imencode(".jpg", picture[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+    return base64.b64encode(encoded.tobytes()).decode("ascii")
+
+
+def record_path(output: Path, name: str) -> Path:
+    """Where the record of an image lies."""
+    return output / FOLDER / f"{name}.json"
+
+
+def write_record(output: Path, record: Record) -> None:
+    """Write a record, after all other files of its image."""
+    with replacing(record_path(output, record.name)) as temporary:
+        temporary.write_text(json.dumps(asdict(record)))
+
+
+def read_records(output: Path) -> list[Record]:
+    """The records of a folder of results, by name."""
+    paths = sorted((output / FOLDER).rglob("*.json"))
+    return [Record(**json.loads(path.read_text())) for path in paths]

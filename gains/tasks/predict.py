@@ -1,0 +1,252 @@
+"""``gains predict``: from a folder of images to files for Fiji, QuPath and Python."""
+
+import hashlib
+import json
+import shutil
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from omegaconf import DictConfig, OmegaConf
+from tqdm import tqdm
+
+from gains.errors import InputError
+from gains.files import PARTIAL, replacing
+from gains.inference.export import SUFFIXES, check_formats, save
+from gains.inference.export.coco import merge_coco
+from gains.inference.instances import Instances
+from gains.inference.predictor import Predictor, load_model
+from gains.inference.raster import Raster, is_image, open_rasters
+from gains.inference.records import Record, make_record, read_records, record_path, write_record
+from gains.inference.report import write_prediction_report
+
+SETTINGS = ("min_score", "channels", "intensity", "pixel_size_um", "tile", "overlap")
+"""What decides a result: a folder holds results of one choice of these, and of one checkpoint."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """One image: its name among the results, its file, and how many images that file holds."""
+
+    name: str
+    path: Path
+    pages: int
+
+
+@dataclass
+class Progress:
+    """The bar over all files, which also moves within a large image."""
+
+    bar: Any
+    done: dict[Path, float] = field(default_factory=lambda: defaultdict(float))
+
+    def add(self, path: Path, share: float) -> None:
+        """Part of a file is done."""
+        share = min(share, 1 - self.done[path])
+        self.done[path] += share
+        self.bar.update(share)
+
+
+def run(config: DictConfig) -> None:
+    """Predict all images of ``input`` that ``output`` has no results of.
+
+    Exits with status 1 if some images could not be read; the others are done and the report says which.
+
+    Raises:
+        InputError: if a setting is missing or wrong, or the output cannot be written.
+    """
+    for name in ("checkpoint", "input", "output"):
+        if config[name] is None:
+            raise InputError(f"{name}=... is missing: gains predict checkpoint=best.ckpt input=FOLDER output=FOLDER")
+    formats = list(config.formats)
+    check_formats(formats)
+    output = Path(config.output)
+    files = find_images(str(config.input), output)
+    predictor = load_model(
+        config.checkpoint,
+        config.accelerator,
+        tile=config.tile,
+        overlap=config.overlap,
+        min_score=config.min_score,
+        batch_size=config.batch_size,
+        intensity=config.intensity,
+    )
+    settings = claim(output, config, predictor)
+    with tqdm(total=len(files), bar_format="{l_bar}{bar}| {n:.1f}/{total} files [{elapsed}<{remaining}]") as bar:
+        try:
+            failures = predict_files(predictor, files, config, Progress(bar))
+        except KeyboardInterrupt:
+            bar.close()
+            print("interrupted; finished images are kept, the same command goes on")
+            raise SystemExit(130) from None
+    finish(output, formats, settings, failures)
+
+
+def find_images(pattern: str, output: Path) -> dict[str, Path]:
+    """Files of an ``input``, by the name that their results get.
+
+    Args:
+        pattern: a file, a folder (its own files, not those of folders in it), or a glob pattern (``**`` for any depth).
+        output: folder of results, in which no input is looked for.
+
+    Raises:
+        InputError: if there is none.
+    """
+    path = Path(pattern)
+    if path.is_file():
+        found = [path]
+    elif path.is_dir():
+        found = sorted(file for file in path.iterdir() if file.is_file() and is_image(file))
+        if not found:
+            raise InputError(f"input={pattern} holds no PNG, TIFF, JPEG or BMP file; for folders in it: '{path}/**/*'")
+    else:
+        root = Path(path.anchor)
+        matches = sorted(root.glob(str(path.relative_to(root)) if path.anchor else pattern))
+        results = output.resolve()
+        found = [
+            file for file in matches if file.is_file() and is_image(file) and results not in file.resolve().parents
+        ]
+        if not found:
+            raise InputError(f"input={pattern} is no file, no folder, and matches no PNG, TIFF, JPEG or BMP file")
+    return _names(found)
+
+
+def _names(files: list[Path]) -> dict[str, Path]:
+    """Paths below the folder common to all, without suffix unless two files would get the same name."""
+    parents = [file.resolve().parent for file in files]
+    common = next(
+        folder
+        for folder in [parents[0], *parents[0].parents]
+        if all(folder == parent or folder in parent.parents for parent in parents)
+    )
+    full = [str(file.resolve().relative_to(common)) for file in files]
+    stems = [name[: -len(Path(name).suffix)] if Path(name).suffix else name for name in full]
+    unique = [
+        stem if stems.count(stem) == 1 else name.replace(".", "_") for stem, name in zip(stems, full, strict=True)
+    ]
+    return dict(zip(unique, files, strict=True))
+
+
+def claim(output: Path, config: DictConfig, predictor: Predictor) -> dict[str, Any]:
+    """Make the output folder this run's: leftovers go, and its settings are noted for later calls.
+
+    Returns:
+        The settings.
+
+    Raises:
+        InputError: if it cannot be written to, or holds results of other settings and ``overwrite`` is off.
+    """
+    checkpoint = Path(config.checkpoint)
+    settings = {
+        "checkpoint": checkpoint.name,
+        "sha256": hashlib.sha256(checkpoint.read_bytes()).hexdigest(),
+        "model": predictor.module.recipe.get("model"),
+        **{name: OmegaConf.to_container(config)[name] for name in SETTINGS},  # type: ignore[index, call-overload]
+        "tile": predictor.tile,
+        "overlap": predictor.overlap,
+        "intensity": predictor.intensity,
+    }
+    path = output / "settings.json"
+    earlier = json.loads(path.read_text()) if path.is_file() else settings
+    changed = [
+        f"{name} {earlier.get(name)} -> {value}" for name, value in settings.items() if earlier.get(name) != value
+    ]
+    if changed and not config.overwrite:
+        raise InputError(
+            f"output={output} holds results of other settings ({'; '.join(changed)}); "
+            "choose another folder, or overwrite=true"
+        )
+    if changed:
+        # Without their records images count as not done, so that results of two settings never stay side by side.
+        shutil.rmtree(output / "records", ignore_errors=True)
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(settings, indent=2))
+    for leftover in output.rglob(f".*{PARTIAL}"):
+        leftover.unlink()
+    return settings
+
+
+def predict_files(
+    predictor: Predictor, files: dict[str, Path], config: DictConfig, progress: Progress
+) -> dict[Path, str]:
+    """Predict and save every image that is not done; returns what is wrong with files that could not be read."""
+    output, formats = Path(config.output), list(config.formats)
+    failures: dict[Path, str] = {}
+
+    def todo() -> Iterator[tuple[Item, Raster]]:
+        for name, path in files.items():
+            try:
+                rasters = open_rasters(path, config.channels)
+            except InputError as error:
+                failures[path] = str(error)
+                progress.add(path, 1)
+                continue
+            for number, raster in enumerate(rasters, 1):
+                item = Item(name if len(rasters) == 1 else f"{name}_p{number:03d}", path, len(rasters))
+                if not config.overwrite and is_done(output, item.name, formats):
+                    progress.add(path, 1 / item.pages)
+                else:
+                    yield item, raster
+
+    results = predictor.predict_many(todo(), lambda item, share: progress.add(item.path, share / item.pages))
+    for item, raster, result in results:
+        if isinstance(result, InputError):
+            failures[item.path] = f"{item.path} {result}"
+            progress.add(item.path, 1)
+        else:
+            _save(output, item, raster, result, config)
+    return failures
+
+
+def is_done(output: Path, name: str, formats: list[str]) -> bool:
+    """Whether all files of an image are there; its record is written last."""
+    return record_path(output, name).is_file() and all(
+        (output / f"{name}{SUFFIXES[kind]}").is_file() for kind in formats
+    )
+
+
+def _save(output: Path, item: Item, raster: Raster, instances: Instances, config: DictConfig) -> None:
+    """Write an image's files, then the record that says that it is done."""
+    folder, stem = (output / item.name).parent, Path(item.name).name
+    record_path(output, item.name).unlink(missing_ok=True)
+    # Not with_suffix: a dot may be part of the name.
+    save(instances, folder, stem, list(config.formats), raster, config.pixel_size_um, item.path.name)
+    write_record(output, make_record(item.name, item.path, instances, raster))
+
+
+def finish(output: Path, formats: list[str], settings: dict[str, Any], failures: dict[Path, str]) -> None:
+    """Join tables, write the report, print what was done; exits with status 1 if there are failures."""
+    records = read_records(output)
+    if "coco" in formats:
+        merge_coco([path for _, path in _written(output, records, "coco")], output / "predictions.json")
+    if "csv" in formats:
+        _join_tables(output, records)
+    write_prediction_report(output / "report.html", records, settings, list(failures.values()))
+    count = sum(record.count for record in records)
+    print(f"{count} instances in {len(records)} images; {output / 'report.html'} shows them")
+    if failures:
+        print(f"{len(failures)} of the files could not be predicted:")
+        for message in failures.values():
+            print(f"  {message}")
+        raise SystemExit(1)
+
+
+def _written(output: Path, records: list[Record], kind: str) -> list[tuple[str, Path]]:
+    """Names and files of the images that have a format; earlier calls may have written others."""
+    paths = [(record.name, output / f"{record.name}{SUFFIXES[kind]}") for record in records]
+    return [(name, path) for name, path in paths if path.is_file()]
+
+
+def _join_tables(output: Path, records: list[Record]) -> None:
+    """All measurements in one table, with the image in front."""
+    tables = []
+    for name, path in _written(output, records, "csv"):
+        table = pd.read_csv(path, dtype={"overlap_ids": str})
+        table.insert(0, "image", name)
+        tables.append(table)
+    if tables:
+        with replacing(output / "measurements.csv") as temporary:
+            pd.concat(tables, ignore_index=True).to_csv(temporary, index=False)
