@@ -1,0 +1,142 @@
+"""Translucent overlapping cells with nuclei, in the manner of the ISBI 2014 cervical cytology images."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from gains.data.records import Instance
+from gains.data.synthetic.base import GeneratedSource
+from gains.data.synthetic.shapes import (
+    Array,
+    Shape,
+    ellipse_outline,
+    overlap,
+    polygon_outline,
+    smooth_noise,
+    star_shape,
+    to_uint8,
+)
+
+BACKGROUND = 235.0  # grey level of the empty slide, as in ISBI 2014
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell's outline and its nucleus."""
+
+    cytoplasm: Shape
+    nucleus: Shape
+    diameter: float
+
+
+class OverlappingCells(GeneratedSource):
+    """Clusters of cells seen in transmitted light: where two lie on each other their darkness multiplies.
+
+    Each image record lists all cytoplasms, then the nucleus of each in the same order. A cytoplasm's mask is the whole
+    cell, hidden and nuclear parts included.
+
+    Args:
+        num_images: how many images to draw.
+        image_size: side in pixels; cells measure about a quarter to a third of it.
+        seed: any non-negative integer.
+        instances: fewest and most cells per image.
+        max_overlap: the largest share of the smaller of two cells that the other may cover.
+    """
+
+    categories = ["cytoplasm", "nucleus"]  # noqa: RUF012
+
+    def __init__(
+        self,
+        num_images: int,
+        image_size: int,
+        seed: int,
+        instances: Sequence[int] = (2, 6),
+        max_overlap: float = 0.4,
+    ) -> None:
+        super().__init__(num_images, image_size, seed, instances)
+        self.max_overlap = max_overlap
+
+    def draw(self, rng: np.random.Generator) -> tuple[npt.NDArray[np.uint8], list[Instance]]:
+        """One image, ``(H, W)``, and its instances."""
+        cells = self._place(rng)
+        size = self.image_size
+        density = np.zeros((size, size))
+        for cell in cells:
+            density[cell.cytoplasm.window] += _cytoplasm_density(rng, cell)
+            density[cell.nucleus.window] += _nucleus_density(rng, cell)
+        pixels = _photograph(rng, density)
+        instances = [self.instance("cytoplasm", cell.cytoplasm.mask, cell.cytoplasm.box) for cell in cells]
+        instances += [self.instance("nucleus", cell.nucleus.mask, cell.nucleus.box) for cell in cells]
+        return pixels, instances
+
+    def _place(self, rng: np.random.Generator) -> list[Cell]:
+        """Cells that overlap within the limit, most of them laid against an earlier one."""
+        wanted, cells = self.count(rng), list[Cell]()
+        for _ in range(40 * wanted):
+            if len(cells) == wanted:
+                break
+            cell = _draw_cell(rng, self._position(rng, cells), self.image_size)
+            if all(self._compatible(cell, other) for other in cells):
+                cells.append(cell)
+        return cells
+
+    def _position(self, rng: np.random.Generator, cells: list[Cell]) -> tuple[float, float]:
+        """Centre for a new cell, nearly always wholly inside the image."""
+        size = self.image_size
+        low, high = 0.16 * size, 0.84 * size
+        if not cells or rng.random() < 0.2:
+            x, y = rng.uniform(low, high, 2)
+        else:
+            x0, y0, x1, y1 = cells[rng.integers(len(cells))].cytoplasm.box
+            angle, distance = rng.uniform(0, 2 * np.pi), rng.uniform(0.5, 1.0) * (x1 - x0 + y1 - y0) / 2
+            x, y = (x0 + x1) / 2 + distance * np.cos(angle), (y0 + y1) / 2 + distance * np.sin(angle)
+        return float(np.clip(x, low, high)), float(np.clip(y, low, high))
+
+    def _compatible(self, cell: Cell, other: Cell) -> bool:
+        """Whether two cells overlap within the limit and their nuclei stay apart."""
+        return overlap(cell.cytoplasm, other.cytoplasm) <= self.max_overlap and not overlap(cell.nucleus, other.nucleus)
+
+
+def _draw_cell(rng: np.random.Generator, center: tuple[float, float], size: int) -> Cell:
+    """Angular ragged cytoplasm with a small round nucleus near its middle."""
+    diameter = rng.uniform(0.25, 0.36) * size
+    outline = polygon_outline(rng, diameter / 2, int(rng.integers(5, 9)))
+    cytoplasm = star_shape(rng, center, outline, size, ragged=0.09)
+    radius = rng.uniform(0.028, 0.037) * size
+    x, y = (c + rng.uniform(-0.1, 0.1) * diameter for c in center)
+    nucleus = star_shape(rng, (x, y), ellipse_outline(rng, radius, rng.uniform(1, 1.45), 0.06), size)
+    return Cell(cytoplasm, nucleus, diameter)
+
+
+def _cytoplasm_density(rng: np.random.Generator, cell: Cell) -> Array:
+    """Optical density on the cell's crop: uneven thickness, folds, a darker rim and granules."""
+    depth, diameter = cell.cytoplasm.depth, cell.diameter
+    thickness = 1 + 0.25 * smooth_noise(rng, depth.shape, 0.2 * diameter)
+    thickness += 0.10 * smooth_noise(rng, depth.shape, 0.04 * diameter)
+    # A fold is where a smooth field passes zero; a second field says along which stretch it is visible.
+    crossing = smooth_noise(rng, depth.shape, 0.13 * diameter)
+    visible = np.clip(smooth_noise(rng, depth.shape, 0.15 * diameter), 0, 1)
+    folds = visible * np.exp(-((crossing / 0.13) ** 2))
+    rim = np.exp(-np.maximum(depth, 0) / (0.025 * diameter)) * (0.5 + smooth_noise(rng, depth.shape, 0.2 * diameter))
+    granules = smooth_noise(rng, depth.shape, 0.7) > 2.4
+    uneven = thickness + 0.45 * folds + 0.45 * np.maximum(rim, 0) + 0.3 * granules
+    return np.asarray(rng.uniform(0.13, 0.36) * np.maximum(uneven, 0.3) * cell.cytoplasm.coverage)
+
+
+def _nucleus_density(rng: np.random.Generator, cell: Cell) -> Array:
+    """Optical density the nucleus adds on its crop: dark with coarse chromatin."""
+    chromatin = 1 + 0.15 * smooth_noise(rng, cell.nucleus.depth.shape, 1.2)
+    return np.asarray(rng.uniform(0.55, 0.95) * chromatin * cell.nucleus.coverage)
+
+
+def _photograph(rng: np.random.Generator, density: Array) -> npt.NDArray[np.uint8]:
+    """Grey picture of an optical density: light that passes, slight blur, camera noise and specks of dirt."""
+    light = BACKGROUND * np.exp(-density)
+    light = ndimage.gaussian_filter(light, 0.5)
+    light += 3.0 * rng.standard_normal(light.shape) + 1.5 * smooth_noise(rng, light.shape, 1.0)
+    specks = rng.random(light.shape) < 0.0015
+    light -= specks * rng.uniform(15, 70, light.shape)
+    return to_uint8(light)
