@@ -1,0 +1,109 @@
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from gains.data.augmentation import Augmentation
+from gains.data.datamodule import InstanceDataModule
+from gains.data.dataset import collate, load_annotations
+from gains.data.prepare import prepare
+from gains.data.records import ImageRecord, Instance
+from gains.errors import InputError
+from gains.rle import encode_crop
+
+SIDE = 32
+
+
+class Rectangles:
+    """Ten 16-bit images; image i has i rectangles of alternating category, all overlapping in the middle."""
+
+    categories = ("cell", "nucleus")
+
+    def __len__(self) -> int:
+        return 10
+
+    def __iter__(self) -> Iterator[ImageRecord]:
+        for index in range(10):
+            instances = []
+            for position in range(index):
+                box = (position, position, position + 20, position + 22)
+                mask = encode_crop(np.ones((22, 20), bool), box, (SIDE, SIDE))
+                instances.append(Instance(self.categories[position % 2], mask))
+            yield ImageRecord(f"image{index}", np.full((SIDE, SIDE), 1000 * index, np.uint16), instances)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data") / "rectangles"
+    prepare(Rectangles(), folder, seed=0)
+    return folder
+
+
+def module(root: Path, **settings: object) -> InstanceDataModule:
+    return InstanceDataModule(root, augmentation=Augmentation([SIDE], 100), batch_size=2, **settings)
+
+
+def test_image_keeps_its_range_and_the_target_its_overlaps(root: Path) -> None:
+    data = module(root)
+    for split in ("train", "val", "test"):
+        dataset = data.dataset(split)
+        for name, (image, target) in zip(dataset.names, dataset, strict=True):
+            index = int(name.removeprefix("image"))
+            assert image.shape == (3, SIDE, SIDE)
+            assert image.unique().item() == pytest.approx(1000 * index / 65535)
+            assert target["labels"].tolist() == [1 + position % 2 for position in range(index)]
+            assert target["masks"].areas().tolist() == [440.0] * index
+            if index > 1:
+                assert target["masks"].dense()[:2].all(0).sum() == 19 * 21
+            assert [box.tolist() for box in target["boxes"]] == [[p, p, p + 20, p + 22] for p in range(index)]
+
+
+def test_an_image_without_instances_gives_an_empty_target(root: Path) -> None:
+    data = module(root, derived={"anomaly": lambda masks, labels: masks})
+    split = next(split for split, names in data.splits.items() if "image0" in names)
+    dataset = data.dataset(split, augment=True)
+    _, target = dataset[dataset.names.index("image0")]
+    assert target["boxes"].shape == (0, 4)
+    assert len(target["masks"]) == len(target["anomaly"]) == 0
+
+
+def test_derived_targets_see_the_augmented_masks(root: Path) -> None:
+    seen = []
+    data = module(root, derived={"anomaly": lambda masks, labels: seen.append((masks, labels)) or "derived"})
+    dataset = data.dataset("train", augment=True)
+    _, target = dataset[len(dataset) - 1]
+    assert target["anomaly"] == "derived"
+    assert torch.equal(seen[-1][0].values, target["masks"].values)
+    assert "anomaly" not in data.dataset("val")[0][1]
+
+
+def test_one_category_can_be_used_alone(root: Path) -> None:
+    data = module(root, categories=["nucleus"])
+    dataset = data.dataset("train")
+    for name, (_, target) in zip(dataset.names, dataset, strict=True):
+        assert target["labels"].tolist() == [1] * (int(name.removeprefix("image")) // 2)
+    assert data.annotations.category_ids == [2]
+
+
+def test_batches_are_lists_and_follow_the_seed(root: Path) -> None:
+    def first_ids() -> list[int]:
+        torch.manual_seed(4)
+        images, targets = next(iter(module(root).train_dataloader()))
+        assert isinstance(images, list)
+        return [target["image_id"] for target in targets]
+
+    assert first_ids() == first_ids()
+    images, targets = collate([(torch.zeros(3, 4, 4), {"image_id": 1}), (torch.zeros(3, 5, 6), {"image_id": 2})])
+    assert [tuple(image.shape[1:]) for image in images] == [(4, 4), (5, 6)]
+    assert [target["image_id"] for target in targets] == [1, 2]
+
+
+def test_mistakes_are_named(root: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"annotations\.json does not exist: prepare the data first"):
+        load_annotations(tmp_path)
+    with pytest.raises(InputError, match="no category 'mitochondrion'; it has cell, nucleus"):
+        load_annotations(root, ["mitochondrion"])
+    with pytest.raises(InputError, match="split='all' is unknown"):
+        module(root).dataset("all")

@@ -1,0 +1,127 @@
+"""The commands as people type them, on a tiny generated data set."""
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+TINY = [
+    "dataset.format.num_images=10",
+    "dataset.format.image_size=64",
+    "augmentation.short_sides=[64]",
+    "augmentation.test_short_side=64",
+    "model.proposals={pre_nms: [50, 50], post_nms: [50, 20]}",
+    "trainer.max_steps=4",
+    "trainer.val_check_interval=2",
+    "trainer.log_every_n_steps=1",
+    "batch_size=2",
+    "num_workers=0",
+]
+
+
+def gains(folder: Path, *arguments: str, status: int = 0) -> str:
+    """Run a command in a folder; returns what it printed on both channels."""
+    command = [sys.executable, "-m", "gains.cli", *arguments]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    assert done.returncode == status, done.stderr
+    return done.stdout + done.stderr
+
+
+def losses(run: Path) -> list[tuple[str, str]]:
+    """Step and total loss of every logged training step."""
+    with (run / "metrics.csv").open() as file:
+        return [(row["step"], row["train/loss"]) for row in csv.DictReader(file) if row.get("train/loss")]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, str]:
+    """Working folder, run folder and output of one training run with an offline W&B log."""
+    folder = tmp_path_factory.mktemp("work")
+    output = gains(folder, "train", *TINY)
+    (run,) = (folder / "outputs/train/overlapping_cells_gains").iterdir()
+    return folder, run, output
+
+
+def test_run_folder_holds_everything_and_is_named(trained: tuple[Path, Path, str]) -> None:
+    folder, run, output = trained
+    for name in ("config.yaml", "checkpoints/best.ckpt", "checkpoints/last.ckpt", "results.json", "predictions.json",
+                 "metrics.csv", "figures/curves.png", "figures/test_0.png", "figures/anomaly_0.png"):  # fmt: skip
+        assert (run / name).is_file(), name
+    assert next(run.glob("wandb/offline-run-*"), None)
+    assert str(run.relative_to(folder)) in "\n".join(output.strip().splitlines()[-8:])
+    assert "AJI" in output
+    metrics = json.loads((run / "results.json").read_text())["metrics"]
+    assert {"segm_map", "aji", "aji_paper", "pq", "f1_50", "n_images"} <= set(metrics)
+    assert metrics["n_images"] == 2
+    with (run / "metrics.csv").open() as file:
+        columns = set(csv.DictReader(file).fieldnames or [])
+    assert {"train/loss_mask", "train/loss_anomaly", "train/loss_objectness", "val/segm_map", "val/aji"} <= columns
+
+
+def test_checkpoint_is_plain_data_and_enough_to_predict(trained: tuple[Path, Path, str]) -> None:
+    from gains.checkpoint import load_module
+
+    _, run, _ = trained
+    content = torch.load(run / "checkpoints/best.ckpt", weights_only=True)
+    assert content["gains"]["categories"] == ["cytoplasm", "nucleus"]
+    module = load_module(run / "checkpoints/best.ckpt")
+    with torch.inference_mode():
+        (found,) = module([torch.rand(3, 50, 70)])
+    assert len(found["masks"].to_rle()) == len(found["scores"])
+
+
+def test_eval_repeats_the_result_of_train(trained: tuple[Path, Path, str]) -> None:
+    folder, run, _ = trained
+    gains(folder, "eval", f"checkpoint={run}/checkpoints/best.ckpt", "num_workers=0")
+    (evaluated,) = (folder / "outputs/eval").glob("*/*/results.json")
+    found, expected = (json.loads(path.read_text())["metrics"] for path in (evaluated, run / "results.json"))
+    assert found == expected
+    entries = json.loads((evaluated.parent / "predictions.json").read_text())
+    assert all({"image_id", "category_id", "score", "bbox", "segmentation"} == set(entry) for entry in entries)
+
+
+def test_resume_goes_on_where_the_last_run_stopped(trained: tuple[Path, Path, str]) -> None:
+    folder, run, _ = trained
+    output = gains(folder, "train", *TINY, "trainer.max_steps=6", "checkpoint=last", "logger=csv")
+    assert "resuming from" in output
+    newest = max((folder / "outputs/train/overlapping_cells_gains").iterdir())
+    assert newest != run
+    assert [step for step, _ in losses(newest)] == ["4", "5"]
+    assert (newest / "results.json").is_file()
+
+
+def test_same_seed_same_losses(trained: tuple[Path, Path, str]) -> None:
+    folder, run, _ = trained
+    gains(folder, "train", *TINY, "logger=csv", "hydra.run.dir=again")
+    assert losses(folder / "again") == losses(run)
+    gains(folder, "train", *TINY, "logger=csv", "hydra.run.dir=other", "seed=5", "dataset.seed=1")
+    assert losses(folder / "other") != losses(run)
+
+
+def test_sweep_gives_each_run_a_folder(trained: tuple[Path, Path, str]) -> None:
+    folder, _, _ = trained
+    gains(folder, "train", "-m", *TINY, "model=mask_rcnn", "trainer.max_steps=1", "seed=1,2", "dataset.seed=1",
+          "logger=csv", "hydra.sweep.dir=sweep")  # fmt: skip
+    assert sorted(path.parent.name for path in (folder / "sweep").glob("*/results.json")) == ["0", "1"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "checkpoint=nowhere.ckpt"], "checkpoint=nowhere.ckpt does not exist"),
+        (["train", "dataset=isbi2014"], "gains prepare dataset=isbi2014"),
+        (["train", "dataset.gamm.target_category=mitochondrion"], "not among the categories cytoplasm, nucleus"),
+        (["train", "model.weights=nowhere.pth"], "weights=nowhere.pth does not exist"),
+        (["eval"], "checkpoint=PATH is missing"),
+    ],
+)
+def test_bad_settings_are_one_clear_message(
+    trained: tuple[Path, Path, str], arguments: list[str], message: str
+) -> None:
+    output = gains(trained[0], *arguments, status=2)
+    assert message in output
+    assert "Traceback" not in output
