@@ -3,8 +3,9 @@
 from collections.abc import Callable
 from typing import Literal
 
-from torch import nn
+from torch import Tensor, nn
 from torchvision.models import get_model
+from torchvision.models._utils import IntermediateLayerGetter
 from torchvision.models.detection.backbone_utils import BackboneWithFPN
 from torchvision.ops import FrozenBatchNorm2d
 from torchvision.ops.feature_pyramid_network import ExtraFPNBlock, LastLevelMaxPool
@@ -81,3 +82,25 @@ def resnet_fpn(
         channels,
         extra_blocks=extra or LastLevelMaxPool(),
     )
+
+
+class ResNetStages(nn.Module):
+    """A ResNet without pyramid: the output of its last three stages.
+
+    Args:
+        name: ResNet depth.
+        norm: see :func:`resnet_body`.
+        trainable_layers: see :func:`resnet_body`.
+    """
+
+    def __init__(self, name: ResNet = "resnet50", norm: Norm = "frozen", trainable_layers: int = 5) -> None:
+        super().__init__()
+        body = resnet_body(name, norm, trainable_layers)
+        width: int = body.inplanes  # type: ignore[assignment]
+        self.channels = [width // 4, width // 2, width]
+        self.body = IntermediateLayerGetter(body, {f"layer{stage}": str(stage - 2) for stage in (2, 3, 4)})
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """C3, C4, C5 with strides 8, 16, 32 under the keys "0", "1", "2"."""
+        features: dict[str, Tensor] = self.body(images)
+        return features

@@ -1,0 +1,56 @@
+"""The frame of every one-stage method: images to a batch, a batch to features, features to losses or detections."""
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+from torch import Tensor, nn
+from torchvision.models.detection.image_list import ImageList
+
+from gains.models.parts.box_branch import Features, Sizes
+from gains.models.parts.detections import Detections
+from gains.models.parts.sampling import Target
+from gains.models.parts.transform import ImageTransform
+
+
+class Detector(nn.Module, ABC):
+    """Transform and backbone; what follows is the method's own.
+
+    Args:
+        backbone: batch of images to feature maps by name.
+        transform: normalises, resizes and batches.
+    """
+
+    def __init__(self, backbone: nn.Module, transform: ImageTransform) -> None:
+        super().__init__()
+        self.transform = transform
+        self.backbone = backbone
+
+    @abstractmethod
+    def losses(self, batch: ImageList, features: Features, targets: list[Target]) -> dict[str, Tensor]:
+        """Weighted losses by name."""
+
+    @abstractmethod
+    def predict(self, batch: ImageList, features: Features, originals: Sizes) -> list[Detections]:
+        """Detections of each image in its original coordinates, best score first."""
+
+    def forward(self, images: list[Tensor], targets: list[Target] | None = None) -> Any:
+        """Losses in training, predictions at inference.
+
+        Args:
+            images: ``(3, H, W)`` float in [0, 1], sizes may differ.
+            targets: ground truth, needed in training only.
+
+        Returns:
+            Training: scalar losses by name. Inference: per image ``boxes (D, 4)`` xyxy, ``labels (D,)`` from 1,
+            ``scores (D,)`` descending, ``masks`` (see :class:`gains.models.parts.full_image_masks.FullImageMasks`).
+
+        Raises:
+            ValueError: in training mode without targets.
+        """
+        batch = self.transform(images)
+        features = self.backbone(batch.tensors)
+        if self.training:
+            if targets is None:
+                raise ValueError("a model in training mode needs targets; call .eval() to predict")
+            return self.losses(batch, features, targets)
+        return self.predict(batch, features, [(int(image.shape[-2]), int(image.shape[-1])) for image in images])
