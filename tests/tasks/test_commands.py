@@ -12,8 +12,7 @@ import torch
 TINY = [
     "dataset.format.num_images=10",
     "dataset.format.image_size=64",
-    "augmentation.short_sides=[64]",
-    "augmentation.test_short_side=64",
+    "dataset.short_side=64",
     "model.proposals={pre_nms: [50, 50], post_nms: [50, 20]}",
     "trainer.max_steps=4",
     "trainer.val_check_interval=2",
