@@ -2,7 +2,7 @@
 
 Not all samples matter alike for average precision: of the boxes on one object the best localised, of the false boxes in
 one place the highest scored. PISA ranks them in two steps, first among their rivals, then among all of one rank
-(sections 3 and 4.1), and turns ranks into weights of the classification loss (ISR, equations 1 and 2); a
+(section 3), and turns ranks into weights of the classification loss (ISR, section 4.1); a
 classification-aware regression loss (CARL, section 4.2) raises the score of boxes that are well localised. The
 network and inference are Mask R-CNN's. Left out: the 2000 proposals of the published configuration, so that
 all methods compare on the same number.
@@ -31,7 +31,7 @@ class PISABoxBranch(BoxBranch):
         head: predicts classes and deltas.
         sampler: says how many RoIs to draw; draws the foreground.
         filter: what counts as a detection.
-        positive_exponent: of the weights of foreground RoIs (gamma in equation 2); 0 weights all alike.
+        positive_exponent: of the weights of foreground RoIs (the paper's gamma); 0 weights all alike.
         negative_exponent: of the weights of background RoIs.
         beta: error of a delta from which the smooth L1 loss is linear; 0 is plain L1.
     """
