@@ -6,6 +6,7 @@ compared or matched again; a drawn sample is a vector of how often each image co
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -48,7 +49,7 @@ def resample(statistics: Mapping[str, CategoryStatistics], weights: npt.NDArray[
     return Resampled(metrics, per_category)
 
 
-def intervals(resampled: Resampled) -> dict[str, dict[str, Interval] | dict[str, dict[str, Interval]]]:
+def intervals(resampled: Resampled) -> dict[str, Any]:
     """95% percentile intervals: ``metrics`` and ``per_category`` as in the results."""
     per_category = {category: _intervals(values) for category, values in resampled.per_category.items()}
     return {"metrics": _intervals(resampled.metrics), "per_category": per_category}

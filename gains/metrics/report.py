@@ -3,15 +3,16 @@
 import csv
 import json
 import math
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from gains.files import replacing
 from gains.metrics.summary import CAPPED, METRICS
 
 TITLES = {
@@ -37,7 +38,7 @@ COUNT_TITLES = {"n_images": "images", "n_ground_truth": "ground truths", "n_pred
 
 
 def print_table(results: Mapping[str, Any], title: str = "Results", console: Console | None = None) -> None:
-    """Print results as one table, with the detections that each number is computed from.
+    """Print results as one table, with the score from which detections count beside each number.
 
     Args:
         results: ``metrics`` and ``per_category`` as the evaluator returns them; where present also ``notes``,
@@ -46,32 +47,41 @@ def print_table(results: Mapping[str, Any], title: str = "Results", console: Con
         console: where to print; the terminal by default.
     """
     console = console or Console()
-    table = Table(title=title, title_justify="left")
+    table = _table(results, title, " ")
+    if console.measure(table, options=console.options.update(max_width=1000)).maximum > console.width:
+        table = _table(results, title, "\n")
+    console.print(table)
+    cap = results["metrics"]["max_detections"]
+    lines = [f"mAP and the paper's AJI use the best {cap} detections of each image and category, whatever their score."]
+    if results.get("intervals"):
+        lines.append("In brackets: 95% intervals, from resampling images.")
+    if results.get("comparison"):
+        lines.append(f"difference: these predictions minus {results['comparison'].get('predictions')}.")
+    lines += [f"Note: {note}" for note in results.get("notes", [])]
+    for line in lines:
+        console.print(line, markup=False, highlight=False)
+
+
+def _table(results: Mapping[str, Any], title: str, separator: str) -> Table:
+    """The table, with ``separator`` between a value and its interval."""
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
     columns = _columns(results)
-    table.add_column("metric", no_wrap=True)
-    for name, _, _ in columns:
-        table.add_column(name, justify="right", no_wrap=True)
     differences = results.get("comparison", {}).get("differences")
-    if differences:
-        table.add_column("difference", justify="right", no_wrap=True)
-    table.add_column("detections", no_wrap=True)
-    metrics = results["metrics"]
+    table.add_column("metric", no_wrap=True)
+    table.add_column("score", no_wrap=True)
+    for name in [name for name, _, _ in columns] + (["difference"] if differences else []):
+        table.add_column(name, justify="right", no_wrap=True)
+    threshold = f">= {results['metrics']['score_threshold']:g}"
     for name in METRICS:
-        cells = [_cell(values.get(name), intervals.get(name)) for _, values, intervals in columns]
+        cells = [_cell(values.get(name), intervals.get(name), separator) for _, values, intervals in columns]
         if differences:
             change = differences[name]
-            cells.append(_cell(change["difference"], [change["low"], change["high"]], sign="+"))
-        best = name in CAPPED
-        used = f"best {metrics['max_detections']}" if best else f"score >= {metrics['score_threshold']:g}"
-        table.add_row(TITLES[name], *cells, used, end_section=name in ("bbox_map_75", "aji_plus", "dice"))
+            cells.append(_cell(change["difference"], [change["low"], change["high"]], separator, "+"))
+        last = name in ("bbox_map_75", "aji_plus", "dice")
+        table.add_row(TITLES[name], "any" if name in CAPPED else threshold, *cells, end_section=last)
     for name, text in COUNT_TITLES.items():
-        blank = [""] if differences else []
-        table.add_row(text, *(str(values.get(name, "")) for _, values, _ in columns), *blank, "")
-    console.print(table)
-    if results.get("intervals"):
-        console.print("In brackets: 95% intervals, from resampling images.", style="dim")
-    for note in results.get("notes", []):
-        console.print(f"Note: {note}", style="yellow", markup=False, highlight=False)
+        table.add_row(text, "", *(str(values.get(name, "")) for _, values, _ in columns))
+    return table
 
 
 def _columns(results: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any], Mapping[str, Any]]]:
@@ -84,47 +94,29 @@ def _columns(results: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any], M
     return columns
 
 
-def _cell(value: float | None, interval: Sequence[float | None] | None, sign: str = "") -> str:
+def _cell(value: float | None, interval: Sequence[float | None] | None, separator: str, sign: str = "") -> str:
     if value is None or math.isnan(value):
         return "-"
     text = f"{value:{sign}.4f}"
     if interval and all(end is not None and not math.isnan(end) for end in interval):
-        text += f" \\[{interval[0]:{sign}.3f}, {interval[1]:{sign}.3f}]"
+        text += f"{separator}\\[{interval[0]:{sign}.3f}, {interval[1]:{sign}.3f}]"
     return text
 
 
 def write_json(path: str | Path, content: Any) -> None:
     """Write JSON whole or not at all: under a temporary name first, then renamed. NaN becomes null."""
-    with _Replacing(Path(path)) as temporary:
+    with replacing(Path(path)) as temporary:
         text = json.dumps(_plain(content), indent=2, allow_nan=False)
         temporary.write_text(text + "\n", encoding="utf-8")
 
 
 def write_csv(path: str | Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write rows with the keys of the first as header, whole or not at all. NaN becomes an empty cell."""
-    with _Replacing(Path(path)) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+    with replacing(Path(path)) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]) if rows else [])
         writer.writeheader()
         for row in rows:
             writer.writerow({key: "" if value is None else value for key, value in _plain(row).items()})
-
-
-class _Replacing:
-    """Gives a temporary path beside the final one; renames on success, removes on failure."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-
-    def __enter__(self) -> Path:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        return self.temporary
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None:
-            os.replace(self.temporary, self.path)
-        else:
-            self.temporary.unlink(missing_ok=True)
 
 
 def _plain(value: Any) -> Any:

@@ -1,0 +1,129 @@
+"""``gains score``: any tool's predictions against a ground truth."""
+
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from gains.errors import InputError
+from gains.metrics.bootstrap import LEVEL, Resampled, draw_weights, intervals, paired_differences, resample
+from gains.metrics.evaluator import InstanceSegmentationEvaluator
+from gains.metrics.report import print_table, write_csv, write_json
+from gains.metrics.sources import read_ground_truth, read_predictions
+from gains.metrics.sources.instances import GroundTruth, Predictions
+from gains.metrics.summary import METRICS, per_image
+from gains.metrics.threshold import tune_threshold
+
+TUNING_METRICS = ("aji", "f1_50")
+
+
+def run(config: DictConfig) -> float:
+    """Score, print one table, write ``results.json`` and ``per_image.csv``; returns the segm mAP.
+
+    Raises:
+        InputError: if a setting is missing or wrong, or an input file is unsound.
+    """
+    check_settings(config)
+    truth = read_ground_truth(config.ground_truth, config.category)
+    predictions = read_predictions(config.predictions, truth)
+    compared = read_predictions(config.compare, truth, "compare") if config.compare else None
+    tuning = choose_threshold(config) if config.tune_threshold else None
+    threshold = tuning["chosen"] if tuning else float(config.score_threshold)
+    evaluator = filled(truth, predictions, config.max_detections, threshold)
+    results = evaluator.compute()
+    results["inputs"] = {"ground_truth": config.ground_truth, "predictions": config.predictions}
+    results["notes"] += predictions.notes
+    if tuning:
+        results["threshold_tuning"] = tuning
+    image_ids, statistics = evaluator.statistics()
+    rows = [{"file_name": truth.names[row["image_id"]], **row} for row in per_image(image_ids, statistics)]
+    # A single image cannot be resampled.
+    samples = config.bootstrap_samples if len(image_ids) > 1 else 0
+    weights = draw_weights(len(image_ids), samples, config.seed)
+    resampled = resample(statistics, weights)
+    if samples:
+        results["intervals"] = {"level": LEVEL, "samples": samples, **intervals(resampled)}
+    if compared:
+        other = filled(truth, compared, config.max_detections, threshold)
+        other_resampled = resample(other.statistics()[1], weights)
+        results["comparison"] = {"predictions": config.compare, **other.compute()}
+        results["comparison"] |= differences(results, results["comparison"], resampled, other_resampled)
+    write_csv(Path(config.output) / "per_image.csv", rows)
+    write_json(Path(config.output) / "results.json", results)
+    print_table(results, title=f"{config.predictions} against {config.ground_truth}")
+    print(f"results    {Path(config.output) / 'results.json'}\nper image  {Path(config.output) / 'per_image.csv'}")
+    return float(results["metrics"]["segm_map"])
+
+
+def check_settings(config: DictConfig) -> None:
+    """Find what is missing or out of range before any file is read.
+
+    Raises:
+        InputError: naming the setting and what would be right.
+    """
+    for option in ("ground_truth", "predictions"):
+        if config[option] is None:
+            raise InputError(f"{option}=PATH is missing; give a COCO json file or a folder of label TIFF or PNG")
+    if config.max_detections < 1:
+        raise InputError(f"max_detections={config.max_detections} must be 1 or more")
+    if config.bootstrap_samples < 0:
+        raise InputError(f"bootstrap_samples={config.bootstrap_samples} must be 0 (no intervals) or more")
+    if config.tune_threshold:
+        if config.tune_metric not in TUNING_METRICS:
+            raise InputError(f"tune_metric={config.tune_metric} must be one of {', '.join(TUNING_METRICS)}")
+        for option in ("validation_ground_truth", "validation_predictions"):
+            if config[option] is None:
+                raise InputError(
+                    f"tune_threshold=true needs {option}=PATH: a threshold tuned on the scored images flatters them"
+                )
+
+
+def filled(
+    truth: GroundTruth, predictions: Predictions, max_detections: int, score_threshold: float
+) -> InstanceSegmentationEvaluator:
+    """An evaluator that has seen every image of the ground truth."""
+    if not truth.names:
+        raise InputError(f"{truth.path} lists no images; there is nothing to score")
+    evaluator = InstanceSegmentationEvaluator(truth.categories, max_detections, score_threshold)
+    for image_id, instances in truth.instances.items():
+        evaluator.update([predictions.instances[image_id].entry(image_id)], [instances.entry(image_id)])
+    return evaluator
+
+
+def choose_threshold(config: DictConfig) -> dict[str, Any]:
+    """The score threshold that is best on the validation files, with the metric at each threshold tried."""
+    truth = read_ground_truth(config.validation_ground_truth, config.category, "validation_ground_truth")
+    predictions = read_predictions(config.validation_predictions, truth, "validation_predictions")
+    evaluator = filled(truth, predictions, config.max_detections, config.score_threshold)
+    chosen, curve = tune_threshold(evaluator, config.tune_metric)
+    return {
+        "chosen": chosen,
+        "metric": config.tune_metric,
+        "ground_truth": config.validation_ground_truth,
+        "predictions": config.validation_predictions,
+        "curve": [{"score_threshold": threshold, "value": value} for threshold, value in curve.items()],
+    }
+
+
+def differences(one: dict[str, Any], other: dict[str, Any], mine: Resampled, its: Resampled) -> dict[str, Any]:
+    """Differences ``one - other`` of each metric, with 95% intervals from the same resampled images for both.
+
+    Returns:
+        ``differences``: metric -> ``difference``, ``low``, ``high``; ``per_category_differences``: name -> the same.
+    """
+    ends = intervals(paired_differences(mine, its))
+
+    def table(these: dict[str, float], those: dict[str, float], limits: dict[str, Any]) -> dict[str, Any]:
+        return {
+            name: {"difference": these[name] - those[name], "low": limits[name][0], "high": limits[name][1]}
+            for name in METRICS
+        }
+
+    per_category = {
+        name: table(metrics, other["per_category"][name], ends["per_category"][name])
+        for name, metrics in one["per_category"].items()
+    }
+    return {
+        "differences": table(one["metrics"], other["metrics"], ends["metrics"]),
+        "per_category_differences": per_category,
+    }
