@@ -3,7 +3,7 @@ from functools import partial
 
 import pytest
 import torch
-from conftest import Scene
+from scenes import Scene
 from torch import Tensor, nn
 from torchvision.ops import box_iou
 
@@ -191,7 +191,7 @@ def test_no_truth_anywhere(scene: Scene) -> None:
 
 
 def test_a_plain_mask_branch_trains_on_the_first_stages_rois(scene: Scene) -> None:
-    found, samples = losses(cascade(), scene)
+    _, samples = losses(cascade(), scene)
     branch = MaskBranch(MaskHead(16, 8, 2))
     loss = branch.losses(scene.features, samples, scene.sizes, scene.targets)["loss_mask"]
     assert loss == branch.losses(scene.features, samples.stages[0], scene.sizes, scene.targets)["loss_mask"]
