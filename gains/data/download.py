@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from gains.errors import InputError
 
-CHUNK = 1 << 20  # bytes
+CHUNK = 1 << 16  # bytes: what a broken connection loses at most
 TIMEOUT = (10, 60)  # seconds to connect, seconds between bytes
 
 
@@ -36,7 +36,8 @@ def fetch(source: str | None, folder: Path, sha256: str | None = None) -> str | 
         try:
             download(source, partial)
         except requests.RequestException as error:
-            kept = f" {partial.stat().st_size} bytes are kept and resumed next time." if partial.is_file() else ""
+            resumable = partial.is_file() and _validator(partial).is_file()
+            kept = f" {partial.stat().st_size} bytes are kept and resumed next time." if resumable else ""
             reason = type(error).__name__
             raise InputError(
                 f"{source} could not be downloaded ({reason}).{kept} "

@@ -21,9 +21,11 @@ def encode_mask(mask: npt.NDArray[Any]) -> RLE:
 
 def encode_labels(labels: npt.NDArray[np.integer[Any]]) -> list[RLE]:
     """RLE of each instance of a label image ``(H, W)``, 0 being background, by ascending label."""
-    values, inverse = np.unique(labels, return_inverse=True)
-    # Labels may be as far apart as 2**32; find_objects wants them dense.
-    dense = inverse.reshape(labels.shape) + int(values[0] != 0)
+    dense = np.asarray(labels)
+    if dense.max(initial=0) > dense.size:
+        # Labels may be as far apart as 2**32, but find_objects makes a list as long as the largest.
+        values, inverse = np.unique(labels, return_inverse=True)
+        dense = inverse.reshape(labels.shape) + int(values[0] != 0)
     size = (int(labels.shape[0]), int(labels.shape[1]))
     rles = []
     for index, slices in enumerate(ndimage.find_objects(dense)):
