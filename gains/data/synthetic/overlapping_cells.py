@@ -103,8 +103,8 @@ class OverlappingCells(GeneratedSource):
 def _draw_cell(rng: np.random.Generator, center: tuple[float, float], size: int) -> Cell:
     """Angular ragged cytoplasm with a small round nucleus near its middle."""
     diameter = rng.uniform(0.25, 0.36) * size
-    outline = polygon_outline(rng, diameter / 2, int(rng.integers(5, 9)))
-    cytoplasm = star_shape(rng, center, outline, size, ragged=0.09)
+    outline = polygon_outline(rng, diameter / 2, int(rng.integers(4, 8)))
+    cytoplasm = star_shape(rng, center, outline, size, ragged=0.11)
     radius = rng.uniform(0.028, 0.037) * size
     x, y = (c + rng.uniform(-0.1, 0.1) * diameter for c in center)
     nucleus = star_shape(rng, (x, y), ellipse_outline(rng, radius, rng.uniform(1, 1.45), 0.06), size)
@@ -114,22 +114,34 @@ def _draw_cell(rng: np.random.Generator, center: tuple[float, float], size: int)
 def _cytoplasm_density(rng: np.random.Generator, cell: Cell) -> Array:
     """Optical density on the cell's crop: uneven thickness, folds, a darker rim and granules."""
     depth, diameter = cell.cytoplasm.depth, cell.diameter
-    thickness = 1 + 0.25 * smooth_noise(rng, depth.shape, 0.2 * diameter)
-    thickness += 0.10 * smooth_noise(rng, depth.shape, 0.04 * diameter)
-    # A fold is where a smooth field passes zero; a second field says along which stretch it is visible.
-    crossing = smooth_noise(rng, depth.shape, 0.13 * diameter)
-    visible = np.clip(smooth_noise(rng, depth.shape, 0.15 * diameter), 0, 1)
-    folds = visible * np.exp(-((crossing / 0.13) ** 2))
-    rim = np.exp(-np.maximum(depth, 0) / (0.025 * diameter)) * (0.5 + smooth_noise(rng, depth.shape, 0.2 * diameter))
-    granules = smooth_noise(rng, depth.shape, 0.7) > 2.4
-    uneven = thickness + 0.45 * folds + 0.45 * np.maximum(rim, 0) + 0.3 * granules
-    return np.asarray(rng.uniform(0.13, 0.36) * np.maximum(uneven, 0.3) * cell.cytoplasm.coverage)
+    thickness = 1 + 0.22 * smooth_noise(rng, depth.shape, 0.18 * diameter)
+    thickness += 0.10 * smooth_noise(rng, depth.shape, 0.03 * diameter)
+    rim = np.exp(-np.maximum(depth, 0) / (0.03 * diameter)) * (0.4 + smooth_noise(rng, depth.shape, 0.15 * diameter))
+    granules = smooth_noise(rng, depth.shape, 0.7) > 2.3
+    uneven = thickness + _folds(rng, depth.shape, diameter) + 0.8 * np.maximum(rim, 0) + 0.3 * granules
+    # A thin lappet of the membrane: paler beyond a wavy line near the outline.
+    paler = 0.3 * np.clip(1 - depth / (0.05 * diameter) + smooth_noise(rng, depth.shape, 0.12 * diameter), 0, 1)
+    return np.asarray(rng.uniform(0.13, 0.36) * np.maximum(uneven - paler, 0.3) * cell.cytoplasm.coverage)
+
+
+def _folds(rng: np.random.Generator, shape: tuple[int, ...], diameter: float) -> Array:
+    """Dark curved creases of the membrane, about 0..1.
+
+    A crease runs where a smooth field passes zero; a second field says along which stretch it is visible.
+    """
+    folds = np.zeros(shape)
+    for bend in (0.16, 0.09):
+        crossing = smooth_noise(rng, shape, bend * diameter)
+        visible = np.clip(smooth_noise(rng, shape, 0.15 * diameter), 0, 1)
+        sharp = np.exp(-((crossing / 0.08) ** 2)) + 0.4 * np.exp(-np.abs(crossing) / 0.3) * (crossing > 0)
+        folds += 0.6 * visible * sharp
+    return folds
 
 
 def _nucleus_density(rng: np.random.Generator, cell: Cell) -> Array:
     """Optical density the nucleus adds on its crop: dark with coarse chromatin."""
     chromatin = 1 + 0.15 * smooth_noise(rng, cell.nucleus.depth.shape, 1.2)
-    return np.asarray(rng.uniform(0.55, 0.95) * chromatin * cell.nucleus.coverage)
+    return np.asarray(rng.uniform(0.7, 1.1) * chromatin * cell.nucleus.coverage)
 
 
 def _photograph(rng: np.random.Generator, density: Array) -> npt.NDArray[np.uint8]:

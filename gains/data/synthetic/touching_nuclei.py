@@ -53,7 +53,7 @@ class TouchingNuclei(GeneratedSource):
             if len(centers) == wanted:
                 break
             center = self._position(rng, centers, typical)
-            outline = ellipse_outline(rng, typical * rng.uniform(0.8, 1.2), rng.uniform(1, 1.6), 0.08)
+            outline = ellipse_outline(rng, typical * rng.uniform(0.8, 1.2), rng.uniform(1, 1.8), 0.1)
             shape = star_shape(rng, center, outline, size)
             taken = shape.depth > depth[shape.window]
             left = np.bincount(owner[shape.window][~taken], minlength=len(areas))
@@ -97,7 +97,7 @@ def _cut_out(owner: npt.NDArray[np.int64]) -> list[Shape]:
 def _chromatin(rng: np.random.Generator, nucleus: Shape) -> Array:
     """Relative brightness ``(h, w)`` of a nucleus about 1: clumps of chromatin, weaker towards its border."""
     shape, radius = nucleus.depth.shape, float(nucleus.depth.max())
-    clumps = 1 + 0.13 * smooth_noise(rng, shape, 0.12 * radius + 0.6) + 0.1 * smooth_noise(rng, shape, 0.5 * radius)
+    clumps = 1 + 0.16 * smooth_noise(rng, shape, 0.12 * radius + 0.6) + 0.1 * smooth_noise(rng, shape, 0.5 * radius)
     vault = 1 - np.exp(-np.maximum(nucleus.depth, 0) / (0.25 * radius))
     return np.asarray(np.maximum(clumps, 0.2) * (0.35 + 0.65 * vault) * nucleus.mask)
 
@@ -108,7 +108,8 @@ def _fluoresce(rng: np.random.Generator, nuclei: list[Shape], size: int) -> npt.
     for nucleus in nuclei:
         bright = rng.uniform(2.0, 3.0) if rng.random() < 0.06 else np.exp(rng.normal(0, 0.35))
         light[nucleus.window] += bright * _chromatin(rng, nucleus)
-    picture = ndimage.gaussian_filter(light, rng.uniform(0.5, 1.1)) + 0.12 * ndimage.gaussian_filter(light, 0.05 * size)
+    haze = rng.uniform(0.08, 0.3) * ndimage.gaussian_filter(light, 0.04 * size)
+    picture = ndimage.gaussian_filter(light, rng.uniform(0.5, 1.1)) + haze
     picture += 0.04 + 0.015 * smooth_noise(rng, light.shape, 0.2 * size)
     picture = picture * rng.uniform(60, 130) + 2
     picture += rng.standard_normal(light.shape) * 0.25 * np.sqrt(np.maximum(picture, 0))
@@ -120,7 +121,7 @@ def _stain(rng: np.random.Generator, nuclei: list[Shape], size: int) -> npt.NDAr
     density = np.zeros((size, size))
     for nucleus in nuclei:
         density[nucleus.window] += rng.uniform(0.6, 1.25) * _chromatin(rng, nucleus)
-    density = ndimage.gaussian_filter(density, rng.uniform(0.5, 0.9))
+    density = ndimage.gaussian_filter(density, rng.uniform(0.7, 1.1))
     fibres = np.abs(smooth_noise(rng, density.shape, 0.03 * size)) + 0.4 * smooth_noise(rng, density.shape, 1.5)
     tissue = rng.uniform(0.02, 0.2) * (1 + 0.35 * fibres + 0.4 * smooth_noise(rng, density.shape, 0.12 * size))
     # Absorption in red, green, blue: haematoxylin between blue and purple, eosin-like pink for the tissue.
