@@ -47,11 +47,6 @@ class Pieces:
     labels: IntArray
     tile: IntArray
 
-    def select(self, keep: IntArray) -> "Pieces":
-        """The pieces of the given indices."""
-        masks = self.masks.select(keep.tolist())
-        return Pieces(masks, self.scores[keep], self.labels[keep], self.tile[keep])
-
 
 def stitch(pieces: Pieces, grid: TileGrid) -> tuple[InstanceCrops, FloatArray, IntArray]:
     """Join the pieces of all tiles.
@@ -61,13 +56,14 @@ def stitch(pieces: Pieces, grid: TileGrid) -> tuple[InstanceCrops, FloatArray, I
     """
     boxes = pieces.masks.boxes.numpy()
     cut = grid.cut(boxes, pieces.tile)
-    keep = np.flatnonzero(~(cut & grid.fits(boxes)))
-    pieces, cut = pieces.select(keep), cut[keep]
+    left_to_others = cut & grid.fits(boxes)
+    # Pieces that will be dropped still find their partners: a neighbour without one would be free for a wrong match.
     first, second = _same_instance(pieces, cut, grid.boxes)
-    links = coo_array((np.ones(len(first), dtype=bool), (first, second)), shape=(len(keep), len(keep)))
+    links = coo_array((np.ones(len(first), dtype=bool), (first, second)), shape=(len(cut), len(cut)))
     _, group = connected_components(links, directed=False)
+    kept = np.flatnonzero(~left_to_others)
     # Members of a group lie together, the whole ones before the cut ones, the best score first.
-    order = np.lexsort((-pieces.scores, cut, group))
+    order = kept[np.lexsort((-pieces.scores[kept], cut[kept], group[kept]))]
     crops, joined_boxes, best = [], [], []
     for members in np.split(order, np.flatnonzero(np.diff(group[order])) + 1) if len(order) else []:
         used = members[cut[members] | (np.arange(len(members)) == 0)]

@@ -31,7 +31,7 @@ def write_labels(path: Path, instances: Instances) -> None:
     note = {
         "software": "gains",
         "values": "0 background, k the instance of id k",
-        "overlaps": f"resolved by score: the higher one on top ({len(shared)} pairs, {int(shared.sum())} pixels shared)",
+        "overlaps": f"resolved by score, the higher on top: {len(shared)} pairs share {int(shared.sum())} pixels",
     }
     _write(path, instances, [np.arange(len(instances))], note)
 
