@@ -171,9 +171,9 @@ def _circular_excess(masks: Mask, targets: Mask, window: int, overlap_gain: floa
         return 1 - np.hypot(total[0], total[1]) / np.maximum(total[2], 1e-9)
 
     excess = np.zeros(masks.shape)
-    own = np.stack(
-        [np.where(sums[i][2] > 0, dispersion(sums[i]), 0) if i in sums else excess[i] for i in range(len(masks))]
-    )
+    own = np.zeros(masks.shape)
+    for i in sums:
+        own[i] = np.where(sums[i][2] > 0, dispersion(sums[i]), 0)
     for i in sums:
         others = _others(masks, targets, i, window, variant)
         if not others:

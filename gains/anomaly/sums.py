@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+BAND = 128  # rows of a sheet that are summed at a time
+
 
 @dataclass(frozen=True)
 class Points:
@@ -48,7 +50,8 @@ class BoxRows:
 
     def points(self, positions: Tensor, rows: Tensor) -> Points:
         """Instance and image coordinates of stored pixels, given with their row numbers."""
-        return Points(self.instance[rows], self.y[rows], positions + self.x_offset[rows])
+        instance, y, x_offset = (table.index_select(0, rows) for table in (self.instance, self.y, self.x_offset))
+        return Points(instance, y, x_offset.add_(positions))
 
 
 class Sheet:
@@ -73,7 +76,7 @@ class Sheet:
 
     def index(self, instance: Tensor, y: Tensor, x: Tensor) -> Tensor:
         """Flat positions of image pixels ``(y, x)`` on the sheet, each read on its own instance's box."""
-        return self.origin[instance] + y * self.stride + x
+        return self.origin.index_select(0, instance).add_(y, alpha=self.stride).add_(x)
 
     def raster(self, index: Tensor, values: Tensor) -> Tensor:
         """Flat raster that holds ``values`` at ``index`` and zero elsewhere."""
@@ -88,12 +91,20 @@ class Sheet:
             tapered: one pixel more per side, the outermost ones weighing one half, as in the trapezoid rule.
 
         Returns:
-            Flat sums, shorter than the raster by what the last windows would lack.
+            Flat sums for all rows in which a window can start.
         """
-        for step in (1, self.stride):
-            sums = _running_sum(raster, window, step)
-            raster = (sums[:-step] + sums[step:]) / 2 if tapered else sums
-        return raster
+        reach = window if tapered else window - 1
+        rows = (len(raster) - reach) // self.stride - reach
+        sums = raster.new_empty(rows * self.stride)
+        for begin in range(0, rows, BAND):  # a band's intermediate sums stay in the processor's cache
+            end = min(begin + BAND, rows)
+            part = raster[begin * self.stride : (end + reach) * self.stride + reach]
+            for step in (1, self.stride):
+                part = _running_sum(part, window, step)
+                if tapered:
+                    part = (part[:-step] + part[step:]).div_(2)
+            sums[begin * self.stride : end * self.stride] = part
+        return sums
 
 
 def _running_sum(values: Tensor, length: int, step: int) -> Tensor:

@@ -8,7 +8,7 @@ value costs two multiplications wherever it is needed, and its largest magnitude
 import torch
 from torch import Tensor
 
-from gains.window_sums import Points
+from gains.anomaly.sums import Points
 
 
 def centroids(points: Points, count: int) -> Tensor:

@@ -1,0 +1,1 @@
+"""The parts of GAMM; :mod:`gains.gradient_anomaly` puts them together."""
