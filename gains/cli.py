@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import hydra
+from hydra.errors import InstantiationException
 from omegaconf import DictConfig
 
 from gains.errors import InputError
@@ -49,8 +50,12 @@ def main(command: str | None = None) -> None:
     def job(config: DictConfig) -> float | None:
         try:
             result: float | None = task.run(config)
-        except InputError as error:
-            print(f"gains {command}: {error}", file=sys.stderr)
+        except (InputError, InstantiationException) as error:
+            # Hydra wraps what a constructor raises; a ValueError in there is about a setting, so the user's to fix.
+            cause = error.__cause__ if isinstance(error, InstantiationException) else error
+            if not isinstance(cause, ValueError):
+                raise
+            print(f"gains {command}: {cause}", file=sys.stderr)
             raise SystemExit(2) from None
         return result
 

@@ -1,14 +1,13 @@
 """The LightningDataModule: prepared folder and splits to batches."""
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 
 import pytorch_lightning as pl
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from gains.data.augmentation import Augmentation
-from gains.data.dataset import DerivedTarget, InstanceDataset, collate, load_annotations
+from gains.data.dataset import Annotations, DerivedTarget, InstanceDataset, collate
 from gains.data.intensity import Intensity
 from gains.data.splits import load_splits
 from gains.errors import InputError
@@ -21,8 +20,7 @@ class InstanceDataModule(pl.LightningDataModule):
     """Batches of a prepared data set.
 
     Args:
-        root: prepared folder (``gains prepare``).
-        categories: category names to use; None takes all.
+        annotations: the prepared data set (:func:`gains.data.dataset.load_annotations`).
         intensity: how pixel values become [0, 1].
         augmentation: of the training images.
         derived: further targets that the model asks for, by name.
@@ -35,8 +33,7 @@ class InstanceDataModule(pl.LightningDataModule):
 
     def __init__(
         self,
-        root: str | Path,
-        categories: Sequence[str] | None = None,
+        annotations: Annotations,
         intensity: Intensity = "full_range",
         augmentation: Augmentation | None = None,
         derived: Mapping[str, DerivedTarget] | None = None,
@@ -47,8 +44,8 @@ class InstanceDataModule(pl.LightningDataModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        self.annotations = load_annotations(Path(root), categories)
-        self.splits = load_splits(Path(root), fold=fold, num_folds=num_folds, seed=seed)
+        self.annotations = annotations
+        self.splits = load_splits(annotations.root, fold=fold, num_folds=num_folds, seed=seed)
         self.intensity = intensity
         self.augmentation = augmentation or Augmentation([256], 1333)
         self.derived = dict(derived or {})

@@ -42,6 +42,7 @@ class Annotations:
         objects: COCO annotations by image name, those of the used categories.
         categories: used category names; position + 1 is the label.
         category_ids: COCO category id of each label, in order.
+        info: where the data set comes from.
     """
 
     root: Path
@@ -49,6 +50,7 @@ class Annotations:
     objects: dict[str, list[dict[str, Any]]]
     categories: list[str]
     category_ids: list[int]
+    info: dict[str, Any]
 
 
 def load_annotations(root: Path, categories: Sequence[str] | None = None) -> Annotations:
@@ -79,7 +81,7 @@ def load_annotations(root: Path, categories: Sequence[str] | None = None) -> Ann
     for annotation in coco["annotations"]:
         if annotation["category_id"] in label:
             objects[name_of[annotation["image_id"]]].append({**annotation, "label": label[annotation["category_id"]]})
-    return Annotations(root, images, objects, names, [ids[name] for name in names])
+    return Annotations(root, images, objects, names, [ids[name] for name in names], coco.get("info", {}))
 
 
 class InstanceDataset(Dataset[tuple[Tensor, Target]]):

@@ -131,6 +131,10 @@ class InstanceSegmentationEvaluator(Metric):
         distributed.all_gather_object(gathered, self.rows, group=group)
         self.rows = [image for part in gathered for image in part]
 
+    def __hash__(self) -> int:
+        """By identity: torchmetrics would hash the rows, which are lists, whenever a module holding this is walked."""
+        return id(self)
+
     def _apply(self, fn: Callable[..., Any], exclude_state: Sequence[str] = ()) -> torch.nn.Module:
         """Moving to a device leaves the rows, which hold no tensor, alone."""
         return super()._apply(fn, exclude_state=("rows",))

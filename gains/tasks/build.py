@@ -10,67 +10,71 @@ from omegaconf import DictConfig, OmegaConf
 from gains.checkpoint import make_recipe
 from gains.data.augmentation import Augmentation
 from gains.data.datamodule import InstanceDataModule
-from gains.data.dataset import load_annotations
-from gains.data.prepare import prepare
+from gains.data.dataset import Annotations, load_annotations
 from gains.errors import InputError
 from gains.models.parts.weights import load_weights
 from gains.module import InstanceSegmentation
+from gains.tasks.prepare import generator_settings, prepare_dataset, summary
 
 
-def ensure_prepared(config: DictConfig) -> None:
-    """Generate a synthetic data set that is not there yet; anything else has to be prepared by its owner.
+def prepared_annotations(dataset: DictConfig) -> Annotations:
+    """The prepared data set. A generated one that is not there yet is generated.
 
     Raises:
-        InputError: if a data set with files of its own is not prepared.
+        InputError: if files of somebody's own are not prepared, or a generated set was drawn with other settings.
     """
-    root = Path(config.dataset.root)
-    if (root / "annotations.json").is_file():
-        return
-    if not config.dataset.format._target_.startswith("gains.data.synthetic."):
+    root, wanted = Path(dataset.root), generator_settings(dataset)
+    if wanted is not None and not (root / "annotations.json").is_file():
+        print(summary(prepare_dataset(dataset)))
+    elif not (root / "annotations.json").is_file():
         raise InputError(
             f"dataset.root={root} holds no prepared data. Prepare it once: "
-            f"gains prepare dataset={config.dataset.name} dataset.source=PATH dataset.root={root}"
+            f"gains prepare dataset={dataset.name} dataset.source=PATH dataset.root={root}"
         )
-    prepare(instantiate(config.dataset.format), root, seed=config.dataset.seed, ratios=tuple(config.dataset.ratios))
+    annotations = load_annotations(root, dataset.categories)
+    drawn = annotations.info.get("generated")
+    if wanted is not None and drawn is not None and drawn != wanted:
+        raise InputError(
+            f"{root} was generated with {drawn}, asked for is {wanted}. Generate it anew "
+            f"(gains prepare dataset={dataset.name} ... overwrite=true) or choose another dataset.root"
+        )
+    return annotations
 
 
-def set_from_data(config: DictConfig) -> list[str]:
+def set_from_data(config: DictConfig, categories: list[str]) -> None:
     """Fill in what only the prepared data tells: ``num_classes`` and ``target_label``.
 
-    Returns:
-        The used category names.
-
     Raises:
-        InputError: if GAMM's target category is not among them.
+        InputError: if GAMM's target category is not among the categories.
     """
-    categories = load_annotations(Path(config.dataset.root), config.dataset.categories).categories
     target = config.dataset.gamm.target_category
     if target is not None and target not in categories:
         raise InputError(f"dataset.gamm.target_category={target!r} is not among the categories {', '.join(categories)}")
     config.num_classes = len(categories)
     config.target_label = None if target is None else categories.index(target) + 1
-    return categories
 
 
-def build_datamodule(config: DictConfig) -> InstanceDataModule:
+def build_datamodule(config: DictConfig, annotations: Annotations) -> InstanceDataModule:
     """The data of a run."""
-    dataset = config.dataset
+    derived = instantiate(config.model.targets, _convert_="all")
     return InstanceDataModule(
-        dataset.root,
-        categories=dataset.categories,
-        intensity=dataset.intensity,
+        annotations,
+        intensity=config.dataset.intensity,
         augmentation=Augmentation(
             list(config.augmentation.short_sides),
             config.augmentation.long_side,
             list(instantiate(config.augmentation.transforms)),
         ),
-        derived=instantiate(config.model.targets),
+        derived={name: derive for name, derive in derived.items() if derive is not None},
         batch_size=config.batch_size,
         num_workers=config.num_workers,
-        fold=dataset.fold,
-        num_folds=dataset.num_folds,
-        seed=dataset.seed,
+        **division(config.dataset),
     )
+
+
+def division(dataset: DictConfig) -> dict[str, Any]:
+    """Which division of the data set is used, as arguments of :class:`InstanceDataModule`."""
+    return {"fold": dataset.fold, "num_folds": dataset.num_folds, "seed": dataset.seed}
 
 
 def build_module(config: DictConfig, categories: list[str]) -> InstanceSegmentation:
@@ -96,8 +100,7 @@ def build_module(config: DictConfig, categories: list[str]) -> InstanceSegmentat
 
 def build_trainer(config: DictConfig, folder: Path) -> pl.Trainer:
     """The Lightning trainer with its loggers and callbacks, writing to the run folder."""
-    settings = OmegaConf.to_container(config.trainer, resolve=True)
-    assert isinstance(settings, dict)
+    settings: dict[str, Any] = OmegaConf.to_container(config.trainer, resolve=True)  # type: ignore[assignment]
     interval = settings.get("val_check_interval")
     if isinstance(interval, int) and 0 < settings.get("max_steps", -1) < interval:
         # A run shorter than the interval is still validated once, at its end.

@@ -8,8 +8,9 @@ from omegaconf import DictConfig, OmegaConf
 from gains.checkpoint import load_module
 from gains.data.datamodule import InstanceDataModule
 from gains.errors import InputError
-from gains.tasks.build import ensure_prepared
+from gains.tasks.build import division, prepared_annotations
 from gains.tasks.evaluation import evaluate, report
+from gains.tasks.quiet import quieten
 
 
 def run(config: DictConfig) -> float:
@@ -21,23 +22,22 @@ def run(config: DictConfig) -> float:
     if config.checkpoint is None:
         raise InputError("checkpoint=PATH is missing; pass a file such as outputs/train/.../checkpoints/best.ckpt")
     folder = Path(HydraConfig.get().runtime.output_dir)
+    quieten()
     module = load_module(config.checkpoint, {"max_detections": config.dataset.max_detections})
-    ensure_prepared(config)
+    if config.dataset.categories is None:
+        config.dataset.categories = module.categories
+    annotations = prepared_annotations(config.dataset)
+    if annotations.categories != module.categories:
+        raise InputError(
+            f"the checkpoint knows the categories {module.categories}, dataset.categories are {annotations.categories}"
+        )
     (folder / "config.yaml").write_text(OmegaConf.to_yaml(config, resolve=True))
-    dataset = config.dataset
     datamodule = InstanceDataModule(
-        dataset.root,
-        categories=dataset.categories or module.categories,
+        annotations,
         intensity=module.recipe["intensity"],
         num_workers=config.num_workers,
-        fold=dataset.fold,
-        num_folds=dataset.num_folds,
-        seed=dataset.seed,
+        **division(config.dataset),
     )
-    if datamodule.categories != module.categories:
-        raise InputError(
-            f"the checkpoint knows the categories {module.categories}, dataset.categories are {datamodule.categories}"
-        )
     results = evaluate(module, datamodule, config.split, folder, config.accelerator)
     report(results, folder, Path(config.checkpoint))
     return float(results["metrics"]["segm_map"])

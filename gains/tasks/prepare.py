@@ -1,49 +1,51 @@
 """``gains prepare``: a data set as distributed, or generated, to the folder that training reads."""
 
 from pathlib import Path
+from typing import Any
 
-from hydra.errors import InstantiationException
 from hydra.utils import instantiate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from gains.data.download import fetch
 from gains.data.prepare import Prepared, check_root, prepare
-from gains.data.records import Source
-from gains.errors import InputError
 
 
 def run(config: DictConfig) -> None:
     """Prepare the configured data set and say what it holds."""
-    dataset = config.dataset
-    check_root(Path(dataset.root), config.overwrite)
-    dataset.source = fetch(dataset.source, Path(config.downloads), dataset.sha256)
-    dataset.images = fetch(dataset.images, Path(config.downloads))
-    prepared = prepare(
-        build_source(dataset.format),
+    print(summary(prepare_dataset(config.dataset, Path(config.downloads), config.overwrite)))
+
+
+def prepare_dataset(dataset: DictConfig, downloads: Path = Path("data/downloads"), overwrite: bool = False) -> Prepared:
+    """Prepare what a ``dataset`` node describes.
+
+    Args:
+        dataset: the node.
+        downloads: where a source that is a URL is kept.
+        overwrite: replace an earlier prepared folder.
+    """
+    check_root(Path(dataset.root), overwrite)
+    dataset.source = fetch(dataset.source, downloads, dataset.sha256)
+    dataset.images = fetch(dataset.images, downloads)
+    info = {"dataset": dataset.name, "source": dataset.source and Path(dataset.source).name}
+    return prepare(
+        instantiate(dataset.format),
         dataset.root,
         seed=dataset.seed,
         ratios=list(dataset.ratios),
         groups=dataset.groups,
         categories=dataset.categories,
-        overwrite=config.overwrite,
-        info={"dataset": dataset.name, "source": dataset.source and Path(dataset.source).name},
+        overwrite=overwrite,
+        info={**info, "generated": generator_settings(dataset)},
     )
-    print(summary(prepared))
 
 
-def build_source(form: DictConfig) -> Source:
-    """Construct ``dataset.format``.
-
-    Raises:
-        InputError: as the source itself raises it, which Hydra would wrap.
-    """
-    try:
-        source: Source = instantiate(form)
-    except InstantiationException as error:
-        if isinstance(error.__cause__, InputError):
-            raise error.__cause__ from None
-        raise
-    return source
+def generator_settings(dataset: DictConfig) -> dict[str, Any] | None:
+    """What a generated data set was drawn with; None for one that comes from files."""
+    settings = OmegaConf.to_container(dataset.format, resolve=True)
+    assert isinstance(settings, dict)
+    if not str(settings["_target_"]).startswith("gains.data.synthetic."):
+        return None
+    return {str(name): value for name, value in settings.items() if not str(name).startswith("_")}
 
 
 def summary(prepared: Prepared) -> str:

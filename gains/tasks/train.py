@@ -9,20 +9,22 @@ from omegaconf import DictConfig, OmegaConf
 from gains.checkpoint import load_module, read_checkpoint
 from gains.errors import InputError
 from gains.inference.render import plot_losses
-from gains.tasks.build import build_datamodule, build_module, build_trainer, ensure_prepared, set_from_data
+from gains.tasks.build import build_datamodule, build_module, build_trainer, prepared_annotations, set_from_data
 from gains.tasks.evaluation import evaluate, report
+from gains.tasks.quiet import quieten
 
 
 def run(config: DictConfig) -> float:
     """Train and evaluate; returns the test segm mAP, for sweeps."""
     folder = Path(HydraConfig.get().runtime.output_dir)
+    quieten()
     pl.seed_everything(config.seed, workers=True, verbose=False)
     resume = resume_from(config.checkpoint, folder)
-    ensure_prepared(config)
-    categories = set_from_data(config)
+    annotations = prepared_annotations(config.dataset)
+    set_from_data(config, annotations.categories)
     (folder / "config.yaml").write_text(OmegaConf.to_yaml(config, resolve=True))
-    datamodule = build_datamodule(config)
-    module = build_module(config, categories)
+    datamodule = build_datamodule(config, annotations)
+    module = build_module(config, annotations.categories)
     trainer = build_trainer(config, folder)
     if resume:
         print(f"resuming from {resume}")

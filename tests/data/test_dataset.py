@@ -41,8 +41,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def module(root: Path, **settings: object) -> InstanceDataModule:
-    return InstanceDataModule(root, augmentation=Augmentation([SIDE], 100), batch_size=2, **settings)
+def module(root: Path, categories: list[str] | None = None, **settings: object) -> InstanceDataModule:
+    return InstanceDataModule(load_annotations(root, categories), augmentation=Augmentation([SIDE], 100), batch_size=2, **settings)
 
 
 def test_image_keeps_its_range_and_the_target_its_overlaps(root: Path) -> None:

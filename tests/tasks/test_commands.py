@@ -115,6 +115,7 @@ def test_sweep_gives_each_run_a_folder(trained: tuple[Path, Path, str]) -> None:
         (["train", "dataset=isbi2014"], "gains prepare dataset=isbi2014"),
         (["train", "dataset.gamm.target_category=mitochondrion"], "not among the categories cytoplasm, nucleus"),
         (["train", "model.weights=nowhere.pth"], "weights=nowhere.pth does not exist"),
+        (["train", "model.network.mask.anomaly.fusion=mean"], "fusion='mean' is unknown; use 'sum' or 'concat'"),
         (["eval"], "checkpoint=PATH is missing"),
     ],
 )

@@ -69,7 +69,7 @@ class _Hdf5Cells(Sequence[Any]):
 def _read_hdf5(data: bytes, name: str) -> dict[str, Cells]:
     """Cell arrays of a v7.3 file."""
     try:
-        import h5py  # type: ignore[import-untyped]
+        import h5py
     except ImportError:
         raise InputError(
             f"{name} is a MATLAB v7.3 (HDF5) file, which needs h5py: pip install h5py, "

@@ -1,0 +1,24 @@
+"""Keep libraries' notices that nobody can act on out of the output, so that warnings that matter are seen."""
+
+import logging
+import warnings
+
+NOTICES = (
+    r".*isinstance\(treespec, LeafSpec\).*",
+    r".*Experiment logs directory .* exists and is not empty.*",
+    r".*does not have many workers which may be a bottleneck.*",
+    r".*The number of training batches .* is smaller than the logging interval.*",
+    r".*Checkpoint directory .* exists and is not empty.*",
+    r".*Trying to infer the `batch_size`.*",
+    r".*lr_scheduler.step\(\)` before `optimizer.step\(\).*",
+    r".*You're resuming from a checkpoint that ended before the epoch ended.*",
+    r".*The dirpath has changed from.*",
+)
+
+
+def quieten() -> None:
+    """Silence these notices and Lightning's device and tip lines, in this process."""
+    for notice in NOTICES:
+        warnings.filterwarnings("ignore", message=notice)
+    for name in ("pytorch_lightning.utilities.rank_zero", "pytorch_lightning.accelerators.cuda"):
+        logging.getLogger(name).setLevel(logging.WARNING)
