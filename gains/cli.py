@@ -37,6 +37,7 @@ def usage() -> str:
 
 def main(command: str | None = None) -> None:
     """Run one command; without an argument its name is the first word of the command line."""
+    typed = list(sys.argv)
     if command is None:
         if len(sys.argv) < 2 or sys.argv[1] in ("-h", "--help"):
             print(usage())
@@ -48,6 +49,8 @@ def main(command: str | None = None) -> None:
     task = importlib.import_module(f"gains.tasks.{command}")
 
     def job(config: DictConfig) -> float | None:
+        # Hydra has read the command line; Lightning starts further DDP processes from it, command word included.
+        sys.argv[:] = typed
         try:
             result: float | None = task.run(config)
         except (InputError, InstantiationException) as error:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytorch_lightning as pl
+import torch
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
@@ -32,6 +33,9 @@ def run(config: DictConfig) -> float:
     if trainer.interrupted:
         print(f"stopped at step {trainer.global_step}; go on with checkpoint={folder / 'checkpoints' / 'last.ckpt'}")
         raise SystemExit(130)
+    if torch.distributed.is_initialized():
+        # The first process evaluates alone, and must not wait for the others to take part.
+        torch.distributed.destroy_process_group()
     if not trainer.is_global_zero:
         return float("nan")
     best = best_checkpoint(folder)

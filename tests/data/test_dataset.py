@@ -42,7 +42,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def module(root: Path, categories: list[str] | None = None, **settings: object) -> InstanceDataModule:
-    return InstanceDataModule(load_annotations(root, categories), augmentation=Augmentation([SIDE], 100), batch_size=2, **settings)
+    augmentation = Augmentation([SIDE], 100)
+    return InstanceDataModule(load_annotations(root, categories), augmentation=augmentation, batch_size=2, **settings)
 
 
 def test_image_keeps_its_range_and_the_target_its_overlaps(root: Path) -> None:

@@ -125,3 +125,14 @@ def test_bad_settings_are_one_clear_message(
     output = gains(trained[0], *arguments, status=2)
     assert message in output
     assert "Traceback" not in output
+
+
+def test_two_processes_train_one_run(trained: tuple[Path, Path, str]) -> None:
+    folder, _, _ = trained
+    gains(folder, "train", *TINY, "trainer.max_steps=2", "trainer.devices=2", "+trainer.strategy=ddp", "logger=csv",
+          "hydra.run.dir=ddp")  # fmt: skip
+    metrics = json.loads((folder / "ddp/results.json").read_text())["metrics"]
+    assert metrics["n_images"] == 2
+    with (folder / "ddp/metrics.csv").open() as file:
+        (validated,) = [row["val/n_images"] for row in csv.DictReader(file) if row.get("val/n_images")]
+    assert float(validated) == 2
