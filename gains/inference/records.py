@@ -9,10 +9,11 @@ import cv2
 import numpy as np
 
 from gains.files import replacing
-from gains.inference.export.overlay import draw, view
+from gains.inference.export.overlay import view
 from gains.inference.instances import Instances
 from gains.inference.overlaps import overlapping_pairs
 from gains.inference.raster import Raster
+from gains.inference.render import Picture, draw_instances, enlarge, zoom_of
 
 FOLDER = "records"
 THUMBNAIL_SIDE = 900
@@ -68,12 +69,12 @@ def make_record(name: str, source: Path, instances: Instances, image: Raster) ->
         categories=[instances.categories[label - 1] for label in instances.labels],
         overlapping=len(np.union1d(first, second)),
         capped_tiles=instances.capped_tiles,
-        plain=jpeg(picture),
-        drawn=jpeg(draw(picture, masks, thickness=1)),
+        plain=jpeg(enlarge(picture, zoom_of(picture))),
+        drawn=jpeg(draw_instances(picture, masks)),
     )
 
 
-def jpeg(picture: "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]", quality: int = 82) -> str:
+def jpeg(picture: Picture, quality: int = 82) -> str:
     """An RGB picture as JPEG in base64."""
     encoded = cv2.imencode(".jpg", picture[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
     return base64.b64encode(encoded.tobytes()).decode("ascii")

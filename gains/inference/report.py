@@ -9,7 +9,7 @@ import numpy as np
 
 from gains.data.dataset import InstanceDataset
 from gains.data.images import read_image
-from gains.inference.export.overlay import draw, view
+from gains.inference.export.overlay import view
 from gains.inference.html import (
     Picture,
     bullets,
@@ -24,6 +24,7 @@ from gains.inference.html import (
 )
 from gains.inference.raster import ArrayRaster
 from gains.inference.records import THUMBNAIL_SIDE, Record, jpeg
+from gains.inference.render import draw_instances, enlarge, zoom_of
 from gains.masks import InstanceCrops
 from gains.metrics.report import TITLES
 
@@ -182,7 +183,8 @@ def _compared(
     pictures = []
     for rles, note in ((truth, "ground truth"), ([item["segmentation"] for item in ordered], "prediction")):
         picture, masks = view(InstanceCrops.from_rle(rles, size), image, THUMBNAIL_SIDE)
-        pictures.append(Picture(jpeg(draw(picture, masks, thickness=1)), jpeg(picture), f"{note}: {len(rles)}"))
+        plain = jpeg(enlarge(picture, zoom_of(picture)))
+        pictures.append(Picture(jpeg(draw_instances(picture, masks)), plain, f"{note}: {len(rles)}"))
     line = ", ".join(f"{TITLES[name]} {_metric(measured[name])}" for name in IMAGE_METRICS)
     return pictures, dataset.names[index], line
 

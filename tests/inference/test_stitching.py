@@ -38,7 +38,7 @@ def found_again(masks: InstanceCrops, tile: int, overlap: int) -> bool:
     return truth == sorted(found.mask(index).tobytes() for index in range(len(found)))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(st.integers(0, 2**31), st.integers(64, 128), st.integers(12, 60))
 def test_tiled_and_whole_predictions_are_equal(seed: int, tile: int, overlap: int) -> None:
     rng = np.random.default_rng(seed)
@@ -57,7 +57,7 @@ def test_tiled_and_whole_predictions_are_equal(seed: int, tile: int, overlap: in
     assert contents(tiled) == contents(whole)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(st.integers(0, 2**31))
 def test_crossing_bars_of_one_class_stay_apart_and_whole(seed: int) -> None:
     """Bars at random angles, most far longer than a tile, many crossing each other right on a seam."""
