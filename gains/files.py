@@ -3,7 +3,7 @@
 import errno
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from gains.errors import InputError
@@ -30,12 +30,18 @@ def replacing(path: Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        _discard(temporary)
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise InputError(f"{path} cannot be written: the disk is full; free some space and call again") from None
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
             raise InputError(f"{path} cannot be written: {error.strerror}; choose a folder you may write to") from None
         raise
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        _discard(temporary)
         raise
+
+
+def _discard(path: Path) -> None:
+    """Remove a file if that is possible: on the way out of a failure, whose own error is the one to show."""
+    with suppress(OSError):
+        path.unlink()

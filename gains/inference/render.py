@@ -171,7 +171,7 @@ def plot_losses(metrics_csv: Path, output: Path) -> None:
         metrics_csv: written by Lightning's CSVLogger, with columns ``step``, ``train/...`` and ``val/...``.
         output: PNG to write.
     """
-    if not metrics_csv.is_file():
+    if not metrics_csv.is_file() or not metrics_csv.stat().st_size:
         return
     table = pd.read_csv(metrics_csv)
     losses = [name for name in table.columns if name.startswith("train/loss")]

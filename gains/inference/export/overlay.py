@@ -35,10 +35,9 @@ def view(masks: InstanceCrops, image: Raster, max_side: int) -> tuple[Picture, I
     pixels = np.concatenate(
         [image.read((0, top, width, min(top + rows, height)))[::step, ::step] for top in range(0, height, rows)]
     )
-    finite = np.nan_to_num(pixels) if pixels.dtype.kind == "f" else pixels
     # An 8-bit image is shown as it is; what other types use of their range varies too much.
-    limits = value_range(finite, "full_range" if pixels.dtype == np.uint8 else "percentile")
-    picture: Picture = (to_unit_rgb(finite, limits) * 255).round().astype(np.uint8)
+    limits = value_range(pixels, "full_range" if pixels.dtype == np.uint8 else "percentile")
+    picture: Picture = (to_unit_rgb(pixels, limits) * 255).round().astype(np.uint8)
     return picture, shrink(masks, step)
 
 
