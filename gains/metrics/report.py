@@ -64,7 +64,7 @@ def print_table(results: Mapping[str, Any], title: str = "Results", console: Con
 
 def _table(results: Mapping[str, Any], title: str, separator: str) -> Table:
     """The table, with ``separator`` between a value and its interval."""
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     columns = _columns(results)
     differences = results.get("comparison", {}).get("differences")
     table.add_column("metric", no_wrap=True)
