@@ -90,7 +90,7 @@ class BoxHead(nn.Module):
         joined = torch.cat(boxes)
         count = output.deltas.shape[1]
         flat = self.coder.decode_single(output.deltas.flatten(1).float(), joined)
-        return list(flat.reshape(-1, count, 4).split([len(box) for box in boxes]))
+        return list(flat.reshape(-1, count, 4).split([box.shape[0] for box in boxes]))
 
     def own_deltas(self, output: BoxOutput, labels: Tensor) -> Tensor:
         """Deltas ``(R, 4)`` of each RoI's own class ``(R,)`` (the only ones where deltas are class-agnostic)."""
@@ -164,7 +164,7 @@ def filter_boxes(
         probabilities: ``(sum R, K+1)`` class probabilities of all images' RoIs in order.
         sizes: of the images.
     """
-    parts = torch.split(probabilities, [len(boxes) for boxes in decoded])
+    parts = torch.split(probabilities, [boxes.shape[0] for boxes in decoded])
     return [
         filter(boxes[:, 1:] if boxes.shape[1] > 1 else boxes.expand(-1, scores.shape[1] - 1, 4), scores[:, 1:], size)
         for boxes, scores, size in zip(decoded, parts, sizes, strict=True)

@@ -53,6 +53,6 @@ def split_detections(detections: list[Detections]) -> tuple[list[Tensor], Tensor
 
 def add_rows(detections: list[Detections], **joined: Tensor) -> list[Detections]:
     """Hand each image its rows of tensors that hold all images' detections one after the other."""
-    counts = [len(found["boxes"]) for found in detections]
+    counts = [found["boxes"].shape[0] for found in detections]
     parts = {name: torch.split(tensor, counts) for name, tensor in joined.items()}
     return [{**found, **{name: part[index] for name, part in parts.items()}} for index, found in enumerate(detections)]

@@ -73,7 +73,7 @@ class MaskHead(nn.Module):
 
 def own_class(maps: Tensor, labels: Tensor) -> Tensor:
     """Of maps ``(P, K, S, S)`` the one of each RoI's class ``(P,)`` (from 1): ``(P, S, S)``."""
-    return maps[torch.arange(len(labels), device=labels.device), labels - 1]
+    return maps[torch.arange(labels.shape[0], device=labels.device), labels - 1]
 
 
 def roi_targets(
