@@ -1,0 +1,136 @@
+"""What every model has to keep to, whatever its method: one model per file in conf/model."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+from pycocotools import mask as coco_mask
+from torch import Tensor, nn
+
+from gains.cli import config_folder
+from gains.masks import InstanceCrops
+
+NAMES = sorted(path.stem for path in (config_folder() / "model").glob("*.yaml"))
+MODELS = [name for name in NAMES if not name.endswith("_r101")]  # they differ in size alone, which is small here
+ONE_CLASS = [(name, 1) for name in MODELS]
+TWO_CLASSES = [(name, 2) for name in MODELS]
+SIZES = [(64, 80), (72, 56)]
+SMALLEST = [
+    "model/size=small",
+    "model/pretrained=none",
+    "model.width={fpn: 32, box: 32, mask: 32}",
+    "model.rois_per_image=32",
+    "model.proposals={pre_nms: [100, 60], post_nms: [60, 60]}",
+    "augmentation=none",
+    "augmentation.test_short_side=96",
+    "dataset.max_detections=20",
+]
+
+Targets = list[dict[str, Any]]
+
+
+def assemble(name: str, num_classes: int) -> tuple[nn.Module, dict[str, Callable[..., Any]]]:
+    """The network, and the further targets it asks the data for."""
+    label = "target_label=1" if num_classes == 2 else "target_label=null"
+    with initialize_config_dir(str(config_folder()), version_base="1.3"):
+        config = compose("train", overrides=[f"model={name}", f"num_classes={num_classes}", label, *SMALLEST])
+    config.model.filter.min_score = 0.0  # an untrained network is sure of nothing
+    torch.manual_seed(1)
+    network = instantiate(OmegaConf.to_container(config.model.network, resolve=True), _convert_="all")
+    derived = instantiate(config.model.targets, _convert_="all")
+    return network, {name: derive for name, derive in derived.items() if derive is not None}
+
+
+@pytest.fixture(scope="module", params=ONE_CLASS + TWO_CLASSES, ids=lambda p: f"{p[0]}-K{p[1]}")
+def subject(request: pytest.FixtureRequest) -> tuple[nn.Module, dict[str, Callable[..., Any]], int]:
+    return (*assemble(*request.param), request.param[1])
+
+
+def make_images() -> list[Tensor]:
+    generator = torch.Generator().manual_seed(4)
+    return [torch.rand(3, *size, generator=generator) for size in SIZES]
+
+
+def make_target(
+    derived: dict[str, Callable[..., Any]], num_classes: int, size: tuple[int, int], boxes: list[tuple[int, ...]]
+) -> dict[str, Any]:
+    masks = torch.zeros(len(boxes), *size, dtype=torch.bool)
+    for mask, (x0, y0, x1, y1) in zip(masks, boxes, strict=True):
+        mask[y0:y1, x0:x1] = True
+    crops = InstanceCrops.from_dense(masks)
+    labels = torch.tensor([1 + index % num_classes for index in range(len(boxes))], dtype=torch.int64)
+    target = {"boxes": crops.boxes.float(), "labels": labels, "masks": crops, "image_id": 1}
+    return target | {name: derive(crops, labels) for name, derive in derived.items()}
+
+
+def make_targets(derived: dict[str, Callable[..., Any]], num_classes: int, empty: bool = False) -> Targets:
+    """Three overlapping objects in the first image (unless empty), none in the second."""
+    boxes = [] if empty else [(6, 8, 40, 44), (12, 14, 24, 26), (28, 20, 70, 60)]
+    return [
+        make_target(derived, num_classes, SIZES[0], boxes),
+        make_target(derived, num_classes, SIZES[1], []),
+    ]
+
+
+@pytest.mark.parametrize("empty", [False, True], ids=["one_without_truth", "no_truth"])
+def test_training_step(subject: Any, empty: bool) -> None:
+    network, derived, num_classes = subject
+    network.train().zero_grad(set_to_none=True)
+    losses = network(make_images(), make_targets(derived, num_classes, empty))
+    assert all(name.startswith("loss_") for name in losses)
+    for name, loss in losses.items():
+        assert loss.shape == (), name
+        assert torch.isfinite(loss), name
+    sum(losses.values()).backward()
+    for name, parameter in network.named_parameters():
+        if parameter.requires_grad:
+            assert parameter.grad is not None, f"{name} has no gradient"
+            assert torch.isfinite(parameter.grad).all(), f"{name} has a gradient that is not finite"
+
+
+def test_predictions(subject: Any) -> None:
+    network, _, num_classes = subject
+    with torch.no_grad():
+        predictions = network.eval()(make_images())
+    assert len(predictions) == 2
+    for found, (height, width) in zip(predictions, SIZES, strict=True):
+        count = len(found["scores"])
+        assert 0 < count <= 20
+        assert found["boxes"].shape == (count, 4)
+        assert found["labels"].dtype == torch.int64
+        assert set(found["labels"].tolist()) <= set(range(1, num_classes + 1))
+        scores = found["scores"].tolist()
+        assert scores == sorted(scores, reverse=True)
+        assert 0 <= scores[-1] <= scores[0] <= 1
+        assert (found["boxes"] >= 0).all()
+        assert (found["boxes"] <= torch.tensor([width, height, width, height])).all()
+        assert len(found["masks"]) == len(found["masks"].crops()) == count
+        rles = found["masks"].to_rle()
+        assert [rle["size"] for rle in rles] == [[height, width]] * count
+        assert coco_mask.decode(rles).shape == (height, width, count)
+
+
+@pytest.mark.parametrize("subject", TWO_CLASSES, indirect=True, ids=MODELS)
+def test_same_seed_same_losses(subject: Any) -> None:
+    network, derived, num_classes = subject
+    images, targets = make_images(), make_targets(derived, num_classes)
+    network.train()
+    torch.manual_seed(9)
+    first = network(images, targets)
+    torch.manual_seed(9)
+    assert network(images, targets) == first
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("subject", TWO_CLASSES, indirect=True, ids=MODELS)
+def test_mixed_precision(subject: Any) -> None:
+    network, derived, num_classes = subject
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        losses = network.train()(make_images()[:1], make_targets(derived, num_classes)[:1])
+        predictions = network.eval()(make_images()[:1])
+    assert all(torch.isfinite(loss) for loss in losses.values())
+    assert all(0 < len(found["masks"].to_rle()) == len(found["scores"]) for found in predictions)
