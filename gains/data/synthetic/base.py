@@ -17,8 +17,8 @@ class GeneratedSource(ABC):
     """A data set drawn from a seed, as a :class:`gains.data.records.Source`.
 
     Image i depends on (seed, i) and the drawing parameters only: a larger ``num_images`` adds images after the same
-    first ones. All randomness comes from NumPy's Generator and all arithmetic is elementwise, so a picture is the
-    same on every machine with the same NumPy and SciPy.
+    first ones. All randomness comes from one NumPy Generator per image, never from global state, so that the same
+    versions of NumPy, SciPy and OpenCV draw the same picture on any machine (to floating-point rounding).
 
     Args:
         num_images: how many images to draw.

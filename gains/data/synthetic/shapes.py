@@ -7,6 +7,7 @@ negative outside. The exact mask is ``depth > 0``, soft edges and shading are fu
 from dataclasses import dataclass
 from typing import TypeAlias
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
@@ -53,10 +54,21 @@ def to_uint8(values: Array) -> npt.NDArray[np.uint8]:
 
 
 def smooth_noise(rng: np.random.Generator, shape: tuple[int, ...], sigma: float) -> Array:
-    """Gaussian random field of mean 0 and standard deviation about 1 whose bumps are about ``sigma`` pixels wide."""
-    white = rng.standard_normal(shape)
-    gain = (2 * np.sqrt(np.pi) * sigma) ** (len(shape) / 2)
-    return np.asarray(ndimage.gaussian_filter(white, sigma, mode="wrap") * gain)
+    """Gaussian random field of mean 0 and standard deviation about 1 whose bumps are about ``sigma`` pixels wide.
+
+    Args:
+        rng: source of randomness.
+        shape: ``(n,)`` or ``(h, w)``.
+        sigma: of the Gaussian that smooths white noise, in pixels.
+    """
+    # Wide bumps are drawn on a coarser grid, two to four points to a sigma, and interpolated.
+    step = max(1, int(sigma / 2)) if len(shape) == 2 else 1
+    white = rng.standard_normal([-(-side // step) for side in shape])
+    gain = (2 * np.sqrt(np.pi) * sigma / step) ** (len(shape) / 2)
+    field = ndimage.gaussian_filter(white, sigma / step, mode="wrap", truncate=3) * gain
+    if step > 1:
+        field = cv2.resize(field, None, fx=step, fy=step, interpolation=cv2.INTER_CUBIC)[: shape[0], : shape[1]]
+    return np.asarray(field)
 
 
 def crop_grid(center: tuple[float, float], reach: float, size: int) -> tuple[Array, Array, Box]:
