@@ -6,6 +6,8 @@ coordinates relative to the location. Overlapping instances do not compete: each
 
 Left out: the auxiliary semantic loss (off by default in the paper's code). Differences: group norm instead of batch
 norm in the mask branch, since batches here may hold one image; NMS and score cut follow the protocol all methods share.
+Kept although it looks like a slip: the step from stride 8 to 4 puts the cell whose coordinates are 8 i + 4 at pixel
+8 i + 6. It does so in training and at inference alike, and the networks learn it.
 """
 
 import torch
