@@ -209,8 +209,8 @@ def measure(contestant: Contestant, setting: Setting, data: tuple[Any, Any], rep
     return result
 
 
-def main(output: Path | None = None) -> None:
-    """Run every setting, print a table, and write the figures to ``output`` (JSON) if given."""
+def main(output: Path | None = None, device: str = "cpu") -> None:
+    """Run every setting, print a table, and write the figures to ``output`` (JSON) if given; always on the CPU."""
     console = Console(width=120)
     report = {"machine": {"processor": platform.processor() or platform.machine(), "python": platform.python_version()}}
     report["settings"] = {}
