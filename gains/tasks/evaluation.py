@@ -7,6 +7,7 @@ import pytorch_lightning as pl
 
 from gains.callbacks import PredictionWriter
 from gains.data.datamodule import InstanceDataModule
+from gains.inference.report import write_evaluation_report
 from gains.metrics.report import print_table, write_json
 from gains.module import InstanceSegmentation
 
@@ -14,7 +15,7 @@ from gains.module import InstanceSegmentation
 def evaluate(
     module: InstanceSegmentation, datamodule: InstanceDataModule, split: str, folder: Path, accelerator: str = "auto"
 ) -> dict[str, Any]:
-    """Evaluate on one split; write ``results.json``, ``predictions.json`` and ``figures/`` into the folder.
+    """Evaluate on one split; write ``results.json``, ``predictions.json``, ``report.html`` and ``figures/``.
 
     Args:
         module: the model.
@@ -43,6 +44,8 @@ def evaluate(
         **module.results,
     }
     write_json(folder / "results.json", results)
+    dataset = datamodule.dataset(split)
+    write_evaluation_report(folder, dataset, writer.entries, results, module.evaluator.per_image())
     return results
 
 
@@ -53,6 +56,7 @@ def report(results: dict[str, Any], folder: Path, checkpoint: Path) -> None:
         "checkpoint": checkpoint,
         "results": folder / "results.json",
         "predictions": folder / "predictions.json",
+        "report": folder / "report.html",
         "pictures": folder / "figures",
         "W&B offline run": next(folder.glob("wandb/offline-run-*"), None),
         "run folder": folder,

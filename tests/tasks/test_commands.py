@@ -48,7 +48,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, str]:
 def test_run_folder_holds_everything_and_is_named(trained: tuple[Path, Path, str]) -> None:
     folder, run, output = trained
     for name in ("config.yaml", "checkpoints/best.ckpt", "checkpoints/last.ckpt", "results.json", "predictions.json",
-                 "metrics.csv", "figures/curves.png", "figures/test_0.png", "figures/anomaly_0.png"):  # fmt: skip
+                 "metrics.csv", "report.html", "figures/curves.png", "figures/test_0.png", "figures/anomaly_0.png"):  # fmt: skip
         assert (run / name).is_file(), name
     assert next(run.glob("wandb/offline-run-*"), None)
     assert str(run.relative_to(folder)) in "\n".join(output.strip().splitlines()[-8:])
