@@ -112,27 +112,15 @@ def compare(prediction: Mapping[str, Any], target: Mapping[str, Any]) -> list[Ro
     order = np.argsort(-scores, kind="stable")
     rows = []
     for label in np.union1d(labels, truth_labels).astype(int).tolist():
-        mine, true = order[labels[order] == label], np.nonzero(truth_labels == label)[0]
-        masks = [_for_coco(prediction["masks"][index]) for index in mine]
+        found, true = order[labels[order] == label], np.nonzero(truth_labels == label)[0]
+        masks = [_for_coco(prediction["masks"][index]) for index in found]
         truths = [_for_coco(target["masks"][index]) for index in true]
-        rows.append(
-            Row(
-                image_id=image_id,
-                label=label,
-                truth_areas=mask_areas(truths),
-                crowd=crowd[true],
-                scores=scores[mine],
-                detection_areas=mask_areas(masks),
-                masks=mask_pairs(truths, masks, crowd[true]),
-                boxes=_close_boxes(
-                    box_pairs(
-                        mask_boxes(truths) if truth_boxes is None else truth_boxes[true],
-                        mask_boxes(masks) if boxes is None else boxes[mine],
-                        crowd[true],
-                    )
-                ),
-            )
-        )
+        pairs = mask_pairs(truths, masks, crowd[true])
+        around = mask_boxes(masks) if boxes is None else boxes[found]
+        truth_around = mask_boxes(truths) if truth_boxes is None else truth_boxes[true]
+        close = _close_boxes(box_pairs(truth_around, around, crowd[true]))
+        areas, truth_areas = mask_areas(masks), mask_areas(truths)
+        rows.append(Row(image_id, label, truth_areas, crowd[true], scores[found], areas, pairs, close))
     return rows
 
 
