@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytorch_lightning as pl
 import torch
+import wandb
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
@@ -33,6 +34,7 @@ def run(config: DictConfig) -> float:
     if trainer.interrupted:
         print(f"stopped at step {trainer.global_step}; go on with checkpoint={folder / 'checkpoints' / 'last.ckpt'}")
         raise SystemExit(130)
+    wandb.finish()  # or its closing lines would come after ours
     if torch.distributed.is_initialized():
         # The first process evaluates alone, and must not wait for the others to take part.
         torch.distributed.destroy_process_group()
