@@ -1,0 +1,85 @@
+"""Exported models against the models they were made from."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torchvision  # noqa: F401  (its operators are what a trace calls)
+from blob_finder import blob_module
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+
+from gains.checkpoint import make_recipe
+from gains.cli import config_folder
+from gains.errors import InputError
+from gains.inference.predictor import Predictor
+from gains.inference.torchscript import Traceable, export_torchscript, probes
+from gains.module import InstanceSegmentation
+
+EXPORTS = [
+    "mask_rcnn",
+    "gains",
+    "mask_scoring_rcnn",
+    "pisa",
+    "cascade_rcnn",
+    "htc",
+    "pointrend",
+    "occlusion_rcnn",
+    "donet",
+]
+
+
+def predictor_of(name: str, seed: int = 0) -> Predictor:
+    """An untrained model whose weights are scaled up, so that scores are far apart and vary with the image."""
+    torch.manual_seed(seed)
+    with initialize_config_dir(str(config_folder()), version_base="1.3"):
+        config = compose(
+            "train", overrides=[f"model={name}", "num_classes=2", "target_label=1", "model.filter.min_score=0.9"]
+        )
+    plan: Any = OmegaConf.to_container(config.model.network, resolve=True)
+    network = instantiate(plan, _convert_="all")
+    for key, parameter in network.named_parameters():
+        if key.endswith(("cls_score.weight", "cls_logits.weight", "bbox_pred.weight", "logits.weight")):
+            parameter.data *= 20
+    recipe = make_recipe(plan, ["a", "b"], "full_range", 100, name)
+    return Predictor(InstanceSegmentation(network, ["a", "b"], recipe=recipe), torch.device("cpu"), min_score=0.05)
+
+
+@pytest.mark.parametrize("name", EXPORTS)
+def test_the_file_gives_what_the_model_gives(name: str, tmp_path: Path) -> None:
+    predictor = predictor_of(name)
+    export_torchscript(predictor, tmp_path / "model.pt", (96, 128))
+    about = {"gains.json": ""}
+    loaded = torch.jit.load(tmp_path / "model.pt", _extra_files=about)
+    assert json.loads(about["gains.json"]) == {"categories": ["a", "b"], "size": [96, 128], "intensity": "full_range"}
+    counts = set()
+    generator = torch.Generator().manual_seed(7)
+    for image in [*probes((96, 128)), torch.rand(3, 96, 128, generator=generator)]:
+        with torch.no_grad():
+            boxes, labels, scores, masks = loaded(image)
+            [expected] = predictor.module([image])
+        torch.testing.assert_close(boxes, expected["boxes"], atol=0.01, rtol=0)
+        assert torch.equal(labels, expected["labels"])
+        torch.testing.assert_close(scores, expected["scores"], atol=1e-4, rtol=0)
+        torch.testing.assert_close(masks, expected["masks"].probabilities, atol=1e-4, rtol=0)
+        counts.add(len(boxes))
+    assert len(counts) > 1, "a trace that froze the number of detections must not pass"
+
+
+def test_a_model_without_mask_grids_is_refused(tmp_path: Path) -> None:
+    predictor = Predictor(blob_module(), torch.device("cpu"), tile=64)
+    with pytest.raises(InputError, match=r"blobs cannot be exported as TorchScript.*two-stage models"):
+        export_torchscript(predictor, tmp_path / "model.pt", (64, 64))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_trace_that_differs_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    predictor = predictor_of("mask_rcnn")
+    trace, other = torch.jit.trace, Traceable(predictor_of("mask_rcnn", seed=1).module.network).eval()
+    monkeypatch.setattr(torch.jit, "trace", lambda model, *given, **options: trace(other, *given, **options))
+    with pytest.raises(InputError, match="a trace of it gives"):
+        export_torchscript(predictor, tmp_path / "model.pt", (64, 64))
+    assert not list(tmp_path.iterdir())
