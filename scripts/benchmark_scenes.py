@@ -17,8 +17,6 @@ from gains.masks import InstanceCrops
 def build_network(model: str, *overrides: str, num_classes: int = 1) -> nn.Module:
     """A model as ``gains train model=NAME`` builds it, ResNet-50 with frozen norm unless overridden."""
     defaults = ["model/size=r50", "model.norm=frozen", "model.trainable_layers=3", f"num_classes={num_classes}"]
-    if model.endswith("_r101"):
-        defaults[0] = "model/size=r101"
     with initialize_config_dir(str(config_folder()), version_base="1.3"):
         config = compose("train", overrides=[f"model={model}", *defaults, *overrides])
     plan = OmegaConf.to_container(config.model.network, resolve=True)
@@ -73,7 +71,7 @@ def targets(masks: InstanceCrops, device: str, dense: bool) -> list[dict[str, An
 
 
 class FixedProposals(nn.Module):
-    """Runs a real RPN for its cost and losses, then hands on given proposals, so that every model sees the same RoIs."""
+    """Runs a real RPN for its cost and losses, then hands on given proposals: every model sees the same RoIs."""
 
     def __init__(self, rpn: nn.Module, proposals: Tensor) -> None:
         super().__init__()

@@ -47,8 +47,14 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, str]:
 
 def test_run_folder_holds_everything_and_is_named(trained: tuple[Path, Path, str]) -> None:
     folder, run, output = trained
-    for name in ("config.yaml", "checkpoints/best.ckpt", "checkpoints/last.ckpt", "results.json", "predictions.json",
-                 "metrics.csv", "report.html", "figures/curves.png", "figures/test_0.png", "figures/anomaly_0.png"):  # fmt: skip
+    files = ("config.yaml", "results.json", "predictions.json", "metrics.csv", "report.html")
+    pictures = ("curves", "test_0", "val_0", "anomaly_0")
+    for name in (
+        *files,
+        "checkpoints/best.ckpt",
+        "checkpoints/last.ckpt",
+        *(f"figures/{name}.png" for name in pictures),
+    ):
         assert (run / name).is_file(), name
     assert next(run.glob("wandb/offline-run-*"), None)
     assert str(run.relative_to(folder)) in "\n".join(output.strip().splitlines()[-8:])

@@ -53,8 +53,8 @@ def load_weights(network: nn.Module, weights: str, resnet: str) -> list[str]:
     missing = [name for name in body if name not in fitting]
     if missing:
         raise InputError(
-            f"weights={weights}: {len(missing)} of the {len(body)} tensors of the backbone {resnet} are not in it or have "
-            f"another shape (first: {missing[0]}); pass weights of the same model/size"
+            f"weights={weights}: {len(missing)} of the {len(body)} tensors of the backbone {resnet} are not in it or "
+            f"have another shape (first: {missing[0]}); pass weights of the same model/size"
         )
     network.load_state_dict(fitting, strict=False)
     return sorted(fitting)
