@@ -2,8 +2,8 @@
 
 Mask R-CNN with a second branch that learns where instances touch, overlap or cross, and a mask loss that counts these
 places more. The gradient anomaly maps come from the ground truth (:mod:`gains.gradient_anomaly`, GAMM) as the
-derived target ``anomaly``. The adaptive local refinement module (ALRM) is here: fusion unit and anomaly head predict the
-map, and the map weights the mask loss. At inference the branch runs only where its maps are asked for.
+derived target ``anomaly``. The adaptive local refinement module (ALRM) is here: fusion unit and anomaly head predict
+the map, and the map weights the mask loss. At inference the branch runs only where its maps are asked for.
 """
 
 from typing import Literal
