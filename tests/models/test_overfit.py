@@ -1,0 +1,105 @@
+"""Every method learns four generated images by heart: whatever loss, target or mask is wrong, it cannot."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+from torch import Tensor, nn
+
+from gains.cli import config_folder
+from gains.data.synthetic.overlapping_cells import OverlappingCells
+from gains.masks import InstanceCrops
+from gains.metrics.evaluator import InstanceSegmentationEvaluator
+
+SMALLEST = [
+    "num_classes=1",
+    "target_label=1",
+    "model/size=small",
+    "model/pretrained=none",
+    "model.width={fpn: 32, box: 64, mask: 32}",
+    "model.rois_per_image=32",
+    "model.proposals={pre_nms: [100, 100], post_nms: [60, 60]}",
+    "augmentation=none",
+    "dataset.max_detections=30",
+]
+
+
+class Budget(NamedTuple):
+    """What a method needs to reach AP50 0.9.
+
+    Attributes:
+        steps: of all four images at once.
+        lr: highest learning rate of AdamW; it rises over the first tenth of the run and then falls to 0.
+        side: of the images in pixels; cells measure a quarter to a third of it.
+    """
+
+    steps: int = 80
+    lr: float = 3e-3
+    side: int = 64
+
+
+BUDGETS = {
+    "mask_rcnn": Budget(),
+    "gains": Budget(),
+    "mask_scoring_rcnn": Budget(),
+    "pisa": Budget(),
+    "pointrend": Budget(),
+    "condinst": Budget(steps=60),
+    "fastinst": Budget(lr=1e-3),
+}
+
+
+def assemble(name: str, side: int) -> tuple[nn.Module, dict[str, Callable[..., Any]]]:
+    """The network, and the further targets it asks the data for."""
+    with initialize_config_dir(str(config_folder()), version_base="1.3"):
+        config = compose("train", overrides=[f"model={name}", f"augmentation.test_short_side={side}", *SMALLEST])
+    network = instantiate(OmegaConf.to_container(config.model.network, resolve=True), _convert_="all")
+    derived = instantiate(config.model.targets, _convert_="all")
+    return network, {name: derive for name, derive in derived.items() if derive is not None}
+
+
+def four_images(side: int, derived: dict[str, Callable[..., Any]]) -> tuple[list[Tensor], list[dict[str, Any]]]:
+    """Images with two to four overlapping cells each; nuclei are left out."""
+    images, targets = [], []
+    for index, record in enumerate(OverlappingCells(4, side, seed=3, instances=(2, 4))):
+        cells = [instance.mask for instance in record.instances if instance.category == "cytoplasm"]
+        masks, labels = InstanceCrops.from_rle(cells, (side, side)), torch.ones(len(cells), dtype=torch.int64)
+        target = {"boxes": masks.boxes.float(), "labels": labels, "masks": masks, "image_id": index}
+        targets.append(target | {name: derive(masks, labels) for name, derive in derived.items()})
+        images.append(torch.from_numpy(record.pixels).float().div(255).expand(3, -1, -1))
+    return images, targets
+
+
+def train(network: nn.Module, images: list[Tensor], targets: list[dict[str, Any]], budget: Budget) -> None:
+    optimizer = torch.optim.AdamW(network.parameters(), weight_decay=1e-4, fused=True)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, budget.lr, total_steps=budget.steps, pct_start=0.1)
+    network.train()
+    for _ in range(budget.steps):
+        optimizer.zero_grad(set_to_none=True)
+        sum(network(images, targets).values()).backward()
+        nn.utils.clip_grad_norm_(network.parameters(), 10.0)
+        optimizer.step()
+        schedule.step()
+
+
+@torch.no_grad()
+def average_precision_50(network: nn.Module, images: list[Tensor], targets: list[dict[str, Any]]) -> float:
+    evaluator = InstanceSegmentationEvaluator({1: "cytoplasm"})
+    predictions = [{**found, "masks": found["masks"].to_rle()} for found in network.eval()(images)]
+    evaluator.update(predictions, [{**target, "masks": target["masks"].to_rle()} for target in targets])
+    return float(evaluator.compute()["metrics"]["segm_map_50"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", BUDGETS)
+def test_four_images_are_learned_by_heart(name: str) -> None:
+    torch.manual_seed(1)
+    budget = BUDGETS[name]
+    network, derived = assemble(name, budget.side)
+    images, targets = four_images(budget.side, derived)
+    train(network, images, targets, budget)
+    assert average_precision_50(network, images, targets) >= 0.9
