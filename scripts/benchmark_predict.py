@@ -51,6 +51,7 @@ class DiskFinder(nn.Module):
         self.seconds = 0.0
 
     def forward(self, images: list[Tensor]) -> list[dict[str, Any]]:
+        """Predictions per image."""
         begin = time.perf_counter()
         for found in self.network(images):
             found["masks"].crops()
@@ -60,6 +61,7 @@ class DiskFinder(nn.Module):
         return [self.find(image.cpu().numpy()) for image in images]
 
     def find(self, pixels: npt.NDArray[np.float32]) -> dict[str, Any]:
+        """The disks of one tile ``(3, h, w)``."""
         crops, boxes, labels = [], [], []
         for label in (1, 2):
             parts, _ = ndimage.label(pixels[label - 1] > 0.6)
