@@ -103,13 +103,13 @@ def test_same_seed_same_losses(trained: tuple[Path, Path, str]) -> None:
     folder, run, _ = trained
     gains(folder, "train", *TINY, "logger=csv", "hydra.run.dir=again")
     assert losses(folder / "again") == losses(run)
-    gains(folder, "train", *TINY, "logger=csv", "hydra.run.dir=other", "seed=5", "dataset.seed=1")
+    gains(folder, "train", *TINY, "logger=csv", "hydra.run.dir=other", "seed=5")
     assert losses(folder / "other") != losses(run)
 
 
 def test_sweep_gives_each_run_a_folder(trained: tuple[Path, Path, str]) -> None:
     folder, _, _ = trained
-    gains(folder, "train", "-m", *TINY, "model=mask_rcnn", "trainer.max_steps=1", "seed=1,2", "dataset.seed=1",
+    gains(folder, "train", "-m", *TINY, "model=mask_rcnn", "trainer.max_steps=1", "seed=1,2",
           "logger=csv", "hydra.sweep.dir=sweep")  # fmt: skip
     assert sorted(path.parent.name for path in (folder / "sweep").glob("*/results.json")) == ["0", "1"]
 
