@@ -3,11 +3,14 @@
 from pathlib import Path
 from typing import Any
 
+from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from gains.data.download import fetch
 from gains.data.prepare import Prepared, check_root, prepare
+from gains.data.records import Source
+from gains.errors import InputError
 
 
 def run(config: DictConfig) -> None:
@@ -28,7 +31,7 @@ def prepare_dataset(dataset: DictConfig, downloads: Path = Path("data/downloads"
     dataset.images = fetch(dataset.images, downloads)
     info = {"dataset": dataset.name, "source": dataset.source and Path(dataset.source).name}
     return prepare(
-        instantiate(dataset.format),
+        build_source(dataset.format),
         dataset.root,
         seed=dataset.seed,
         ratios=list(dataset.ratios),
@@ -37,6 +40,21 @@ def prepare_dataset(dataset: DictConfig, downloads: Path = Path("data/downloads"
         overwrite=overwrite,
         info={**info, "generated": generator_settings(dataset)},
     )
+
+
+def build_source(form: DictConfig) -> Source:
+    """Construct ``dataset.format``.
+
+    Raises:
+        InputError: as the source itself raises it, which Hydra would wrap.
+    """
+    try:
+        source: Source = instantiate(form)
+    except InstantiationException as error:
+        if isinstance(error.__cause__, InputError):
+            raise error.__cause__ from None
+        raise
+    return source
 
 
 def generator_settings(dataset: DictConfig) -> dict[str, Any] | None:
