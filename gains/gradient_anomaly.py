@@ -18,6 +18,7 @@ from torch import Tensor
 
 from gains.anomaly.field import largest_magnitude
 from gains.anomaly.scene import Scene
+from gains.anomaly.statistics import Statistic
 from gains.anomaly.windows import AnomalyWindows
 from gains.masks import InstanceCrops
 
@@ -108,7 +109,9 @@ def anomaly_parts(
     settings = GradientAnomaly(window, 0, 0, variant, statistic)
     settings.check(masks.size, len(masks), None)
     scene = Scene.of(masks, settings.targets(len(masks), None), window, variant, statistic, everywhere=True)
-    own, mutual = (torch.stack(part).mean(0) for part in zip(*scene.passes(), strict=True))
+    own, mutual = (
+        torch.stack(part).mean(0) for part in zip(*(scene.anomalies(build()) for build in scene.passes()), strict=True)
+    )
     return scene.crops(own, background=0), scene.crops(mutual, background=0)
 
 
@@ -174,17 +177,22 @@ def _maps(masks: InstanceCrops, labels: Tensor | None, settings: GradientAnomaly
     target = settings.targets(len(masks), labels)
     scene = Scene.of(masks, target, settings.window, settings.variant, settings.statistic, everywhere=False)
     windows, instance = scene.windows, scene.windows.entries.instance
-    radius = windows.gradients(windows.entries).square_().sum(0).sqrt_()
+    radius = torch.hypot(*windows.gradients(windows.entries))
     radius /= largest_magnitude(windows.centroid, windows.size).index_select(0, instance)
-    total, passes = torch.zeros_like(radius), 0
-    for own, mutual in scene.passes():
-        total += _normalised(scene.interaction(own, mutual, settings.overlap_gain).mul_(radius), windows)
-        passes += 1
-    return scene.crops(total.mul_(settings.gain / passes).add_(1), background=1)
+    passes = scene.passes()
+    total = torch.zeros_like(radius)
+    for build in passes:
+        total += _normalised(_weighted_excess(scene, build(), settings.overlap_gain, radius), windows)
+    return scene.crops(total.mul_(settings.gain / len(passes)).add_(1), background=1)
+
+
+def _weighted_excess(scene: Scene, statistic: Statistic, overlap_gain: float, radius: Tensor) -> Tensor:
+    own, mutual = scene.anomalies(statistic)
+    return scene.interaction(own, mutual, overlap_gain).mul_(radius)
 
 
 def _normalised(excess: Tensor, windows: AnomalyWindows) -> Tensor:
     """Divide each instance's entries by their largest (method, step 6)."""
-    instance = windows.entries.instance
+    instance = windows.entries.instance.long()
     largest = excess.new_zeros(len(windows.centroid)).scatter_reduce_(0, instance, excess, "amax")
     return excess / (largest + 1e-7).index_select(0, instance)

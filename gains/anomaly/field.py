@@ -15,7 +15,7 @@ def centroids(points: Points, count: int) -> Tensor:
     """Mean coordinates ``(N, 2)`` as (y, x), float64, of ``count`` instances; (0, 0) for one without a pixel."""
     ones = torch.ones_like(points.y)
     columns = [
-        torch.zeros(count, dtype=torch.int64, device=ones.device).index_add_(0, points.instance, values)
+        torch.zeros(count, dtype=torch.int64, device=ones.device).index_add_(0, points.instance, values.long())
         for values in (points.y, points.x, ones)
     ]
     # Sums of integers are exact: a centroid on a pixel row gives that row the gradient 0, not a rounding error whose

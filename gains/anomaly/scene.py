@@ -5,8 +5,9 @@ mutual anomaly when self anomalies are taken off.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -76,8 +77,9 @@ class Scene:
         windows = AnomalyWindows(masks.select(chosen.tolist()), window, centred=centred, lone_below=lone_below)
         limit = None
         if top_left is not None and not centred:
-            top, left = top_left[:, chosen].to(device).index_select(1, windows.entries.instance)
-            limit = (windows.start[0] >= top) & (windows.start[1] >= left)
+            top, left = top_left[:, chosen].int().to(device).index_select(1, windows.entries.instance)
+            y, x = windows.starts()
+            limit = (y >= top) & (x >= left)
         return cls(
             len(masks),
             chosen.tolist(),
@@ -89,25 +91,23 @@ class Scene:
             limit,
         )
 
-    def passes(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Self and mutual anomaly ``(E,)`` (method, steps 3 and 4) of each pass whose maps are averaged."""
-        windows, instance = self.windows, self.windows.entries.instance
-        pairs = list(windows.pairs())
-        compared: list[Tensor | None] = [None] * len(pairs)
-        if self.neighbours is not None:
-            compared = [self.neighbours[instance[a], instance[b]] for a, b in pairs]
-        others = self.others.index_select(0, instance)
-        measures: Iterator[Statistic] = AngleSpread.both_passes(windows, self.variant)
+    def passes(self) -> Sequence[Callable[[], Statistic]]:
+        """What builds the statistic of each pass whose maps are averaged; build, use and drop them one by one."""
         if self.statistic == "circular":
-            measures = iter([Resultant(windows)])
-        for measure in measures:
-            own, far = measure.alone()
-            near = torch.zeros_like(far)
-            for (a, b), valid in zip(pairs, compared, strict=True):
-                spread = measure.pair(a, b)
-                near[a] += _only(valid, spread - far[a])
-                near[b] += _only(valid, spread - far[b])
-            yield _only(self.limit, own), near.div_(others).add_(far)
+            return [partial(Resultant, self.windows)]
+        return AngleSpread.passes(self.windows, self.variant)
+
+    def anomalies(self, statistic: Statistic) -> tuple[Tensor, Tensor]:
+        """Self and mutual anomaly ``(E,)`` (method, steps 3 and 4)."""
+        own, far = statistic.alone()
+        near = torch.zeros_like(far)
+        instance = self.windows.entries.instance
+        for a, b in self.windows.pairs():
+            spread = statistic.pair(a, b)
+            valid = None if self.neighbours is None else self.neighbours[instance[a], instance[b]]
+            near[a].add_(_only(valid, spread - far[a]))
+            near[b].add_(_only(valid, spread.sub_(far[b])))
+        return _only(self.limit, own), near.div_(self.others.index_select(0, instance)).add_(far)
 
     def interaction(self, own: Tensor, mutual: Tensor, overlap_gain: float) -> Tensor:
         """What is left of the mutual anomaly ``(E,)`` without the self anomalies, plus the bonus (method, step 5).
@@ -139,12 +139,12 @@ class Scene:
         boxes[self.chosen] = self.windows.boxes
         sides = boxes[:, 2:] - boxes[:, :2]
         flat = values.new_full((int(sides.prod(1).sum()),), background, dtype=torch.float32)
-        flat.index_copy_(0, self.windows.position, values.float())
+        flat.index_copy_(0, self.windows.position.long(), values.float())
         return InstanceCrops(flat, boxes, self.windows.size, background)
 
 
 def _only(where: Tensor | None, values: Tensor) -> Tensor:
-    return values if where is None else values * where
+    return values if where is None else values.masked_fill(~where, 0)
 
 
 def _neighbours(boxes: Tensor, window: int) -> Tensor:

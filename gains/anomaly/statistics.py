@@ -4,7 +4,8 @@ Method, section 1, steps 3 and 4, on the entries of :class:`gains.anomaly.window
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 import torch
@@ -40,27 +41,30 @@ class AngleSpread:
         angle: ``(P,)`` direction of each instance's gradient at its mask pixels, in [-pi, pi].
         overlaps: where two masks share pixels.
         variant: ``isbi``, ``nuclei`` or ``chromosome``.
+        mirrored: measure angles from the negative x axis, as the second pass does.
     """
 
-    def __init__(self, windows: AnomalyWindows, angle: Tensor, overlaps: "Overlaps", variant: str) -> None:
+    def __init__(
+        self, windows: AnomalyWindows, angle: Tensor, overlaps: "Overlaps", variant: str, *, mirrored: bool
+    ) -> None:
         self._variant = variant
         self._area = windows.window**2
+        if mirrored:
+            angle = torch.copysign(angle.new_tensor(math.pi), angle).sub_(angle)  # atan2(dy, -dx)
         raster = windows.raster(angle - SENTINEL)
         self._count = windows.count
         self._sum = windows.sums(raster)
-        self._square = windows.sums(raster.square())
         self._overlaps = overlaps
         self._products = overlaps.window_sums(windows, raster)
+        self._square = windows.sums(raster.square_())
 
     @classmethod
-    def both_passes(cls, windows: AnomalyWindows, variant: str) -> Iterator["AngleSpread"]:
-        """The two passes, the second one with the x axis mirrored; each is built when the one before is done."""
-        dy, dx = windows.gradient
+    def passes(cls, windows: AnomalyWindows, variant: str) -> list[Callable[[], "AngleSpread"]]:
+        """What builds the statistic of the first pass, and of the second one, with the x axis mirrored."""
+        dy, dx = windows.gradients(windows.points)
         angle = torch.angle(torch.complex(dx, dy))  # atan2(dy, dx), vectorised where float64 atan2 is not
         overlaps = Overlaps(windows)
-        yield cls(windows, angle, overlaps, variant)
-        mirrored = torch.copysign(angle.new_tensor(math.pi), dy).sub_(angle)  # atan2(dy, -dx)
-        yield cls(windows, mirrored, overlaps, variant)
+        return [partial(cls, windows, angle, overlaps, variant, mirrored=mirrored) for mirrored in (False, True)]
 
     def alone(self) -> tuple[Tensor, Tensor]:
         """See :class:`Statistic`."""
@@ -90,9 +94,10 @@ class Resultant:
     """
 
     def __init__(self, windows: AnomalyWindows) -> None:
-        length = windows.gradient.square().sum(0).sqrt()
-        unit = windows.gradient / torch.where(length > 0, length, 1)
-        self._y, self._x = (windows.sums(windows.raster(component)) for component in unit)
+        gradient = list(windows.gradients(windows.points))
+        length = torch.hypot(*gradient)
+        length.masked_fill_(length == 0, 1)
+        self._y, self._x = (windows.sums(windows.raster(component.div_(length))) for component in gradient)
         self._count = windows.count
 
     def alone(self) -> tuple[Tensor, Tensor]:
@@ -131,17 +136,18 @@ class Overlaps:
     def _lay_out(self, windows: AnomalyWindows, pairs: list[tuple[slice, slice]]) -> None:
         """Give each pair of overlapping instances its place on a sheet, and find that of each pair of entries."""
         instance, total = windows.entries.instance, len(windows.mask_boxes)
-        keys, number = torch.unique(instance[self._a] * total + instance[self._b], return_inverse=True)
+        keys, number = torch.unique(instance[self._a].long() * total + instance[self._b], return_inverse=True)
         known = keys.cpu()
         one, other = windows.mask_boxes[known // total], windows.mask_boxes[known % total]
         boxes = torch.cat([one[:, :2].maximum(other[:, :2]), one[:, 2:].minimum(other[:, 2:])], 1)
         self._sheet = Sheet(boxes, windows.margin, instance.device)
         self._index = self._sheet.index(number, windows.entries.y[self._a], windows.entries.x[self._a])
         x0, y0, x1, y1 = boxes.to(instance.device).unbind(1)
+        starts = windows.starts()
         for a, b in pairs:
-            key = instance[a] * total + instance[b]
+            key = instance[a].long() * total + instance[b]
             place = torch.searchsorted(keys, key).clamp_(max=len(keys) - 1)
-            y, x = windows.start[0][a], windows.start[1][a]
+            y, x = starts[0][a], starts[1][a]
             near = keys[place] == key
             near &= (y >= y0[place] - windows.margin) & (y < y1[place])
             near &= (x >= x0[place] - windows.margin) & (x < x1[place])
@@ -179,4 +185,4 @@ def _deviation(sums: Tensor, squares: Tensor, count: Tensor | int, largest: Tens
     mean_square = squares / count
     variance = mean_square - (sums / count).square_()
     noise = RESOLUTION * (mean_square if largest is None else largest / count)
-    return variance.mul_(variance > noise).sqrt_()
+    return variance.masked_fill_(variance <= noise, 0).sqrt_()

@@ -15,7 +15,10 @@ BAND = 128  # rows of a sheet that are summed at a time
 
 @dataclass(frozen=True)
 class Points:
-    """Pixels that belong to instances: ``instance``, ``y`` and ``x``, each ``(P,)`` int64."""
+    """Pixels that belong to instances: ``instance``, ``y`` and ``x``, each ``(P,)`` int32.
+
+    Indices here are 32 bits wide, which halves the memory they take and the time to read it.
+    """
 
     instance: Tensor
     y: Tensor
@@ -39,10 +42,9 @@ class BoxRows:
         widths = width[instance]
         begin = widths.cumsum(0) - widths
         self.total = int((width * height).sum())
-        self.instance = instance.to(device)
-        self.y = (torch.arange(len(instance)) - (first_row - boxes[:, 1])[instance]).to(device)
-        self.x_offset = (boxes[:, 0][instance] - begin).to(device)
-        self._widths = widths.to(device)
+        y = torch.arange(len(instance)) - (first_row - boxes[:, 1])[instance]
+        tables = torch.stack([instance, y, boxes[:, 0][instance] - begin, widths]).int().to(device)
+        self.instance, self.y, self.x_offset, self._widths = tables
 
     def of_positions(self) -> Tensor:
         """Row number ``(T,)`` of each of the T stored pixels."""
@@ -72,7 +74,7 @@ class Sheet:
         self._size = (height + margin) * self.stride + margin
         inner = torch.tensor(corners, dtype=torch.int64).reshape(-1, 2) + margin
         origin = (inner[:, 0] - boxes[:, 1]) * self.stride + inner[:, 1] - boxes[:, 0]
-        self.origin = origin.to(device)
+        self.origin = origin.int().to(device)
 
     def index(self, instance: Tensor, y: Tensor, x: Tensor) -> Tensor:
         """Flat positions of image pixels ``(y, x)`` on the sheet, each read on its own instance's box."""
@@ -80,7 +82,7 @@ class Sheet:
 
     def raster(self, index: Tensor, values: Tensor) -> Tensor:
         """Flat raster that holds ``values`` at ``index`` and zero elsewhere."""
-        return values.new_zeros(self._size).index_copy_(0, index, values)
+        return values.new_zeros(self._size).index_copy_(0, index.long(), values)
 
     def window_sums(self, raster: Tensor, window: int, *, tapered: bool = False) -> Tensor:
         """Sum over the ``window`` x ``window`` pixels that start at each position (y, x downwards and rightwards).

@@ -28,10 +28,9 @@ class AnomalyWindows:
         mask_boxes: ``(N, 4)`` int64 on the CPU, boxes of the masks.
         boxes: ``(N, 4)`` int64 on the CPU, the pixels which entries of each instance can have.
         centroid: ``(N, 2)`` (y, x) of the instances.
-        gradient: ``(2, P)`` gradient (y, x) of each instance's field at its own mask pixels.
+        points: ``(P,)`` mask pixels of all instances.
         entries: ``(E,)`` instance and pixel of each entry.
         position: ``(E,)`` where each entry lies among the values of crops on ``boxes``.
-        start: row and column ``(E,)`` at which its window starts; may lie outside the image where ``centred``.
         count: ``(E,)`` float64, the instance's pixels in the window, at least one.
         inside: ``(E,)`` whether the pixel itself belongs to the instance's mask.
         blocks: first entry, m and G of each block.
@@ -53,20 +52,21 @@ class AnomalyWindows:
         self.boxes = self._reached(masks.boxes)
         self._sheet = Sheet(masks.boxes, self.margin, device)
         rows = BoxRows(masks.boxes, device)
-        positions = masks.values.nonzero().squeeze(1)
-        points = rows.points(positions, rows.of_positions().index_select(0, positions))
-        self._mask_index = self._sheet.index(points.instance, points.y, points.x)
-        self.centroid = centroids(points, len(masks))
-        self.gradient = self.gradients(points)
+        positions = masks.values.nonzero().squeeze(1).int()
+        self.points = rows.points(positions, rows.of_positions().index_select(0, positions))
+        self._mask_index = self._sheet.index(self.points.instance, self.points.y, self.points.x)
+        self.centroid = centroids(self.points, len(masks))
         self._find_entries(lone_below)
 
-    def gradients(self, points: Points) -> Tensor:
-        """Gradient ``(2, P)`` (y, x) of each point's own instance."""
-        components = [
-            radial_gradient(position, self.centroid[:, axis].index_select(0, points.instance), self.size[axis])
-            for axis, position in enumerate((points.y, points.x))
-        ]
-        return torch.stack(components)
+    def gradients(self, points: Points) -> Iterator[Tensor]:
+        """Gradient of each point's own instance, float64: its y and then its x component ``(P,)``."""
+        for axis, position in enumerate((points.y, points.x)):
+            yield radial_gradient(position, self.centroid[:, axis].index_select(0, points.instance), self.size[axis])
+
+    def starts(self) -> tuple[Tensor, Tensor]:
+        """Row and column ``(E,)`` at which each entry's window starts; may lie outside the image where centred."""
+        height, width = self.size
+        return self._window_start(self.entries.y, height), self._window_start(self.entries.x, width)
 
     def raster(self, values: Tensor) -> Tensor:
         """Put one value per mask pixel ``(P,)`` where :meth:`sums` and :meth:`at_pixels` can read it."""
@@ -103,27 +103,30 @@ class AnomalyWindows:
         return position - self.window // 2 if self._centred else position.clamp(max=length - self.window)
 
     def _find_entries(self, lone_below: float) -> None:
-        height, width = self.size
         occupied = self.raster(torch.ones_like(self._mask_index, dtype=torch.float32))
         counts = self._sheet.window_sums(occupied, self.window, tapered=self._tapered)
         rows = BoxRows(self.boxes, occupied.device)
         row = rows.of_positions()
-        x = torch.arange(len(row), device=row.device).add_(rows.x_offset.index_select(0, row))
-        row_index = self._sheet.index(rows.instance, self._window_start(rows.y, height), torch.zeros_like(rows.y))
-        index = self._window_start(x, width).add_(row_index.index_select(0, row))
-        count = counts.index_select(0, index)
-        found = count.nonzero().squeeze(1)
+        index = self._window_indices(rows, row)
+        found = counts.index_select(0, index).nonzero().squeeze(1).int()
+        row, index = row.index_select(0, found), index.index_select(0, found)
         # Pixels are numbered within the rectangle around all instances.
         left, top, right, bottom = _around(self.boxes)
-        row_number = (rows.y - top) * (right - left) - left
-        pixel = x.index_select(0, found).add_(row_number.index_select(0, row.index_select(0, found)))
-        order = self._grouped(pixel, (right - left) * (bottom - top), count.index_select(0, found) < lone_below)
+        pixel = (rows.x_offset + (rows.y - top) * (right - left) - left).index_select(0, row).add_(found)
+        lone = counts.index_select(0, index) < lone_below
+        order = self._grouped(pixel, (right - left) * (bottom - top), lone)
         self.position = found.index_select(0, order)
-        self.entries = rows.points(self.position, row.index_select(0, self.position))
-        self.start = (self._window_start(self.entries.y, height), self._window_start(self.entries.x, width))
-        self._window_index = index.index_select(0, self.position)
-        self.count = count.index_select(0, self.position).double()
+        self.entries = rows.points(self.position, row.index_select(0, order))
+        self._window_index = index.index_select(0, order)
+        self.count = counts.index_select(0, self._window_index).double()
         self.inside = self.at_pixels(occupied) > 0
+
+    def _window_indices(self, rows: BoxRows, row: Tensor) -> Tensor:
+        """Where the window sums of each pixel ``(T,)`` of the boxes are found, given its row number."""
+        height, width = self.size
+        x = torch.arange(rows.total, dtype=torch.int32, device=row.device).add_(rows.x_offset.index_select(0, row))
+        of_rows = self._sheet.index(rows.instance, self._window_start(rows.y, height), torch.zeros_like(rows.y))
+        return self._window_start(x, width).add_(of_rows.index_select(0, row))
 
     def _grouped(self, pixel: Tensor, area: int, keep_lone: Tensor) -> Tensor:
         """Choose and order entries to make blocks, and set ``blocks``.
@@ -138,7 +141,8 @@ class AnomalyWindows:
         members = members.index_select(0, pixel)
         shared = (members > 1).nonzero().squeeze(1)
         several = members.index_select(0, shared)
-        order = shared.index_select(0, (several * area + pixel.index_select(0, shared)).argsort(stable=True))
+        key = several.long() * area + pixel.index_select(0, shared)
+        order = shared.index_select(0, key.argsort(stable=True))
         self.blocks: list[tuple[int, int, int]] = []
         parts, begin = [], 0
         for number, total in enumerate(torch.bincount(several).tolist()):
