@@ -29,7 +29,7 @@ def match(pairs: Pairs, crowd: BoolArray, detections: int) -> tuple[BoolArray, B
         detections: how many detections to match, from the highest score down (COCO's ``maxDets``).
 
     Returns:
-        ``(10, D)`` true positives and ``(10, D)`` ignored detections.
+        ``(10, D)`` true positives, and ``(10, D)`` detections that a crowd region keeps from being false positives.
     """
     true_positive = np.zeros((len(IOU_THRESHOLDS), detections), dtype=bool)
     ignored = np.zeros_like(true_positive)
@@ -45,7 +45,7 @@ def match(pairs: Pairs, crowd: BoolArray, detections: int) -> tuple[BoolArray, B
         matched = free.any(axis=1)
         taken[matched, truth[best[matched]]] = True
         true_positive[:, detection] = matched
-        ignored[:, detection] = ~matched & (close[:, group] & crowd[truth]).any(axis=1)
+        ignored[:, detection] = (close[:, group] & crowd[truth]).any(axis=1)
     return true_positive, ignored
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from metric_scenes import encode, metrics_of, scenes
+from metric_scenes import encode, metrics_of, rectangles, scenes
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
@@ -99,3 +99,14 @@ def test_map_of_many_instances_beyond_the_cap() -> None:
     ]
     assert_equal(scene, 1, 100)
     assert_equal(scene, 1, 130)
+
+
+@pytest.mark.parametrize("order", [[0, 1], [1, 0]])
+def test_a_tie_goes_to_the_later_ground_truth(order: list[int]) -> None:
+    # The first detection overlaps both cells alike; only the second cell is left for the second detection.
+    truth = rectangles([(4, 0, 10, 10), (6, 0, 12, 10)])[order]
+    found = rectangles([(4, 0, 12, 10), (7, 0, 13, 10)])
+    image = {"image_id": 1, "truth": truth, "truth_labels": [1, 1], "found": found, "labels": [1, 1]}
+    assert_equal([image | {"scores": [0.9, 0.8]}], 1, 100)
+    expected = 0.5 if order == [0, 1] else 1.0
+    assert metrics_of([image | {"scores": [0.9, 0.8]}])["segm_map_50"] == pytest.approx(expected, abs=0.02)
