@@ -66,7 +66,8 @@ def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     """A table that sorts by a click on its header; numbers are shown in a few digits."""
     head = "".join(f'<th data-sort="">{escape(name)}</th>' for name in header)
     body = "".join("<tr>" + "".join(_cell(value) for value in row) + "</tr>" for row in rows)
-    return f'<div class="panel scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    kind = "panel scroll" if len(rows) > 24 else "panel"  # long tables scroll in a frame of their own
+    return f'<div class="{kind}"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
 def settings_table(settings: Mapping[str, Any]) -> str:
@@ -108,8 +109,12 @@ def histogram(values: Sequence[float], bins: int = 24) -> str:
     if len(numbers) == 0:
         return "<p>none</p>"
     low, high = float(numbers.min()), float(numbers.max())
-    if low == high:
+    if (numbers == numbers.round()).all() and high - low < bins:
+        # Counts: one bar for each.
+        low, high, bins = low - 0.5, high + 0.5, int(high - low) + 1
+    elif low == high:
         low, high = low - 0.5, high + 0.5
+    shown = (float(numbers.min()), (low + high) / 2, float(numbers.max()))
     counts, edges = np.histogram(numbers, bins=bins, range=(low, high))
     step, left, top = (WIDTH - 40) / bins, 34, 12
     bars = []
@@ -123,7 +128,7 @@ def histogram(values: Sequence[float], bins: int = 24) -> str:
     middle, median = left + (WIDTH - 40) / 2, float(np.median(numbers))
     ticks = "".join(
         f'<text x="{x:.0f}" y="{BASE + 15}" text-anchor="{anchor}">{number(value)}</text>'
-        for x, anchor, value in ((left, "start", low), (middle, "middle", (low + high) / 2), (WIDTH - 6, "end", high))
+        for x, anchor, value in zip((left, middle, WIDTH - 6), ("start", "middle", "end"), shown, strict=True)
     )
     return (
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img"><line x1="{left}" y1="{BASE}" x2="{WIDTH - 6}" y2="{BASE}"/>'

@@ -185,7 +185,7 @@ def _compared(
         picture, masks = view(InstanceCrops.from_rle(rles, size), image, THUMBNAIL_SIDE)
         plain = jpeg(enlarge(picture, zoom_of(picture)))
         pictures.append(Picture(jpeg(draw_instances(picture, masks)), plain, f"{note}: {len(rles)}"))
-    line = ", ".join(f"{TITLES[name]} {_metric(measured[name])}" for name in IMAGE_METRICS)
+    line = ", ".join(f"{TITLES[name]}: {_metric(measured[name])}" for name in IMAGE_METRICS)
     return pictures, dataset.names[index], line
 
 
