@@ -56,13 +56,17 @@ def test_overlap_is_kept() -> None:
     assert metrics_of(scene_of(both, both[:1]))["recall_50"] == pytest.approx(1 / 3)
 
 
-def test_as_many_pairs_as_possible_are_matched() -> None:
-    # The first cell could take either detection, the second only the better one: a greedy choice would lose a match.
-    truth = rectangles([(0, 0, 10, 10), (0, 0, 10, 14)])
-    found = rectangles([(0, 0, 10, 12), (0, 0, 10, 7)])
+def test_matches_are_as_many_as_possible_and_aji_plus_pairs_of_the_highest_total_iou() -> None:
+    # Nested bars of 10, 18, 19, 34, 36 and 66 pixels, ground truths and detections in turn. Pairing neighbours from the
+    # shortest up gives three matches of IoU 0.55; leaving out both ends gives two of 0.94, a higher total, and lets the
+    # ends make a third pair of 10/66.
+    truth = rectangles([(0, 0, length, 1) for length in (10, 19, 36)], side=70)
+    found = rectangles([(0, 0, length, 1) for length in (18, 34, 66)], side=70)
     metrics = metrics_of(scene_of(truth, found))
     assert metrics["recall_50"] == metrics["precision_50"] == 1.0
-    assert metrics["sq"] == pytest.approx((70 / 100 + 120 / 140) / 2)
+    assert metrics["sq"] == pytest.approx((10 / 18 + 19 / 34 + 36 / 66) / 3)
+    assert metrics["f1_75"] == pytest.approx(2 / 3)
+    assert metrics["aji_plus"] == pytest.approx((18 + 34 + 10) / (19 + 36 + 66))
 
 
 def slow_aji(truth: Masks, found: Masks, scores: list[float], lowest: float, tie_to_lower: bool) -> float:
