@@ -1,0 +1,79 @@
+"""Gradient anomaly maps: ours on crops against the slow reference of the tests, window by window and full-size."""
+
+import ctypes
+import gc
+import sys
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from benchmark_scenes import scene
+from benchmark_tools import Measurement, PeakMemory, measure, print_rows, write_rows
+
+from gains.gradient_anomaly import gradient_anomaly_crops, gradient_anomaly_maps
+from gains.masks import InstanceCrops
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+from slow_gradient_anomaly import slow_gradient_anomaly_maps
+
+CELLS = {"window": 5, "gain": 0.5, "overlap_gain": 0.1, "variant": "isbi"}  # the authors' settings for ISBI2014
+NUCLEI = {"window": 8, "gain": 0.8, "overlap_gain": 0.1, "variant": "nuclei"}  # and for Kaggle2018
+# The largest first: memory that a call frees stays with the process, and hides what a smaller one takes.
+CASES: list[tuple[int, int, dict[str, Any]]] = [(400, 1024, NUCLEI), (6, 512, CELLS), (100, 256, NUCLEI)]
+BASELINE = "slow reference"
+FULL_SIZE_LIMIT = 256 * 256 * 100  # pixels times instances; above, full-size arrays hold several GB
+
+
+def measure_slow(masks: InstanceCrops, options: dict[str, Any], ours: InstanceCrops) -> Measurement:
+    """The baseline, run once; it must agree with ours."""
+    images, everyone = masks.dense().cpu().numpy(), np.ones(len(masks), bool)
+    with PeakMemory() as memory:
+        begin = time.perf_counter()
+        maps = slow_gradient_anomaly_maps(images, everyone, **options)
+        seconds = time.perf_counter() - begin
+    np.testing.assert_allclose(ours.dense().cpu().numpy(), maps, rtol=0, atol=1e-5)
+    return Measurement(seconds, memory.extra_mb)
+
+
+def give_back_freed_memory() -> None:
+    """Return what earlier calls freed to the system, so that growth shows again (glibc; elsewhere nothing happens)."""
+    gc.collect()
+    if sys.platform == "linux":
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def rows_of(instances: int, side: int, options: dict[str, Any], device: str) -> list[dict[str, Any]]:
+    """One image: both statistics on crops, the call with full-size masks, and the baseline."""
+    masks = InstanceCrops.from_dense(scene(instances, side)[1].dense()).to(device)  # on tight boxes
+    give_back_freed_memory()
+    results: dict[str, Measurement] = {}
+    for statistic in ("reference", "circular"):
+        call = partial(gradient_anomaly_crops, masks, statistic=statistic, **options)
+        results[f"crops, {statistic}"] = measure(call, 15, device)
+    slow = None
+    if instances * side * side <= FULL_SIZE_LIMIT:
+        full_size = partial(gradient_anomaly_maps, masks.dense(), **options)
+        results["full-size, reference"] = measure(full_size, 15, device)
+        slow = results[BASELINE] = measure_slow(masks, options, gradient_anomaly_crops(masks, **options))
+    return [
+        {
+            "instances": instances,
+            "image": f"{side}x{side}",
+            "variant": options["variant"],
+            "what": what,
+            "ms": result.seconds * 1e3,
+            f"{BASELINE} / this": slow.seconds / result.seconds if slow else "-",
+            "extra MB": result.extra_mb,
+        }
+        for what, result in results.items()
+    ]
+
+
+def main(output: Path | None = None, device: str = "cpu") -> None:
+    """Print the table and write it."""
+    rows = [row for case in CASES for row in rows_of(*case, device)]
+    print_rows(f"Gradient anomaly maps, {device}, {torch.get_num_threads()} threads", rows)
+    write_rows(output, rows)
