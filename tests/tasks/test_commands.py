@@ -81,7 +81,7 @@ def test_checkpoint_is_plain_data_and_enough_to_predict(trained: tuple[Path, Pat
 
 def test_eval_repeats_the_result_of_train(trained: tuple[Path, Path, str]) -> None:
     folder, run, _ = trained
-    gains(folder, "eval", f"checkpoint={run}/checkpoints/best.ckpt", "num_workers=0")
+    gains(folder, "eval", f"checkpoint={run}/checkpoints/best.ckpt", *TINY[:2], "num_workers=0")
     (evaluated,) = (folder / "outputs/eval").glob("*/*/results.json")
     found, expected = (json.loads(path.read_text())["metrics"] for path in (evaluated, run / "results.json"))
     assert found == expected
@@ -118,7 +118,7 @@ def test_sweep_gives_each_run_a_folder(trained: tuple[Path, Path, str]) -> None:
     ("arguments", "message"),
     [
         (["train", "checkpoint=nowhere.ckpt"], "checkpoint=nowhere.ckpt does not exist"),
-        (["train", "dataset=isbi2014"], "gains prepare dataset=isbi2014"),
+        (["train", "dataset.root=nowhere", "dataset.format._target_=gains.data.formats.coco.Coco"], "gains prepare dataset="),
         (["train", "dataset.gamm.target_category=mitochondrion"], "not among the categories cytoplasm, nucleus"),
         (["train", "model.weights=nowhere.pth"], "weights=nowhere.pth does not exist"),
         (["train", "model.network.mask.anomaly.fusion=mean"], "fusion='mean' is unknown; use 'sum' or 'concat'"),
@@ -128,7 +128,8 @@ def test_sweep_gives_each_run_a_folder(trained: tuple[Path, Path, str]) -> None:
 def test_bad_settings_are_one_clear_message(
     trained: tuple[Path, Path, str], arguments: list[str], message: str
 ) -> None:
-    output = gains(trained[0], *arguments, status=2)
+    task, *settings = arguments
+    output = gains(trained[0], task, *TINY[:2], *settings, status=2)
     assert message in output
     assert "Traceback" not in output
 
