@@ -16,7 +16,12 @@ TRUSTED = ("gains.", "torchvision.ops.", "torch.nn.")
 
 
 def make_recipe(
-    network: Mapping[str, Any], categories: list[str], intensity: str, max_detections: int, name: str
+    network: Mapping[str, Any],
+    categories: list[str],
+    intensity: str,
+    max_detections: int,
+    name: str,
+    image_side: int | None = None,
 ) -> dict[str, Any]:
     """What a checkpoint holds beside weights.
 
@@ -26,6 +31,7 @@ def make_recipe(
         intensity: how pixel values become [0, 1].
         max_detections: cap per image.
         name: of the model, for people.
+        image_side: longest side in pixels of the images it learned from: how much prediction shows it at a time.
     """
     return {
         "version": __version__,
@@ -34,6 +40,7 @@ def make_recipe(
         "categories": list(categories),
         "intensity": intensity,
         "max_detections": max_detections,
+        "image_side": image_side,
     }
 
 

@@ -52,6 +52,11 @@ class Annotations:
     category_ids: list[int]
     info: dict[str, Any]
 
+    @property
+    def longest_side(self) -> int:
+        """Longest side in pixels of any image."""
+        return max(max(int(entry["height"]), int(entry["width"])) for entry in self.images.values())
+
 
 def load_annotations(root: Path, categories: Sequence[str] | None = None) -> Annotations:
     """Read a prepared folder.

@@ -25,6 +25,8 @@ from gains.module import InstanceSegmentation
 SAMPLE_PIXELS = 4_000_000
 """About how many pixels of an image its percentiles are taken from."""
 
+MIN_TILE = 32
+
 Key = TypeVar("Key")
 
 
@@ -63,8 +65,10 @@ class Predictor:
         self.device = device
         self.tile = trained_tile(module) if tile is None else tile
         self.overlap = self.tile // 4 if overlap is None else overlap
-        if self.tile < 32 or not 0 <= self.overlap < self.tile:
-            raise InputError(f"tile={self.tile} overlap={self.overlap}: tile must be at least 32, overlap less than it")
+        if self.tile < MIN_TILE or not 0 <= self.overlap < self.tile:
+            raise InputError(
+                f"tile={self.tile} overlap={self.overlap}: tile must be at least {MIN_TILE}, overlap less than it"
+            )
         self.min_score = min_score
         self.batch_size = batch_size
         self.intensity: Intensity = intensity or module.recipe.get("intensity", "full_range")
@@ -236,10 +240,11 @@ def trained_tile(module: InstanceSegmentation) -> int:
 
     A checkpoint that does not say gets the side to which its network scales images.
     """
-    if "image_side" in module.recipe:
-        return int(module.recipe["image_side"])
+    side = module.recipe.get("image_side")
+    if side is not None:
+        return max(int(side), MIN_TILE)
     resizer = getattr(getattr(module.network, "transform", None), "resizer", None)
-    return int(resizer.min_size[0]) if resizer is not None else 512
+    return max(int(resizer.min_size[0]), MIN_TILE) if resizer is not None else 512
 
 
 def pick_device(name: str = "auto") -> torch.device:

@@ -77,8 +77,8 @@ def division(dataset: DictConfig) -> dict[str, Any]:
     return {"fold": dataset.fold, "num_folds": dataset.num_folds, "seed": dataset.seed}
 
 
-def build_module(config: DictConfig, categories: list[str]) -> InstanceSegmentation:
-    """The model with its optimiser, pretrained weights loaded where asked for."""
+def build_module(config: DictConfig, categories: list[str], image_side: int | None = None) -> InstanceSegmentation:
+    """The model with its optimiser, pretrained weights loaded where asked for (see :func:`make_recipe`)."""
     plan: dict[str, Any] = OmegaConf.to_container(config.model.network, resolve=True)  # type: ignore[assignment]
     network = instantiate(plan, _convert_="all")
     if config.model.weights is not None:
@@ -93,7 +93,12 @@ def build_module(config: DictConfig, categories: list[str]) -> InstanceSegmentat
         max_detections=config.dataset.max_detections,
         score_threshold=config.score_threshold,
         recipe=make_recipe(
-            plan, categories, config.dataset.intensity, config.dataset.max_detections, config.model.name
+            plan,
+            categories,
+            config.dataset.intensity,
+            config.dataset.max_detections,
+            config.model.name,
+            image_side,
         ),
     )
 

@@ -26,7 +26,7 @@ def run(config: DictConfig) -> float:
     set_from_data(config, annotations.categories)
     (folder / "config.yaml").write_text(OmegaConf.to_yaml(config, resolve=True))
     datamodule = build_datamodule(config, annotations)
-    module = build_module(config, annotations.categories)
+    module = build_module(config, annotations.categories, annotations.longest_side)
     trainer = build_trainer(config, folder)
     if resume:
         print(f"resuming from {resume}")

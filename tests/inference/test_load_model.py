@@ -130,3 +130,12 @@ def test_gpu_and_cpu_agree(checkpoint: Path) -> None:
     image = np.random.default_rng(0).integers(0, 255, (200, 220, 3), dtype=np.uint8)
     on_cpu, on_gpu = (gains.load_model(checkpoint, name, min_score=0.05).predict(image) for name in ("cpu", "gpu"))
     np.testing.assert_allclose(on_cpu.scores[:10], on_gpu.scores[:10], atol=1e-2)
+
+
+def test_the_tile_is_the_size_of_the_training_images(checkpoint: Path, tmp_path: Path) -> None:
+    content = torch.load(checkpoint, weights_only=True)
+    content["gains"]["image_side"] = 640
+    torch.save(content, tmp_path / "other.ckpt")
+    model = gains.load_model(tmp_path / "other.ckpt", "cpu")
+    assert (model.tile, model.overlap) == (640, 160)
+    assert gains.load_model(tmp_path / "other.ckpt", "cpu", tile=100).tile == 100

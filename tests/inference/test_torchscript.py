@@ -26,7 +26,6 @@ EXPORTS = [
     "pisa",
     "cascade_rcnn",
     "htc",
-    "pointrend",
     "occlusion_rcnn",
     "donet",
 ]
@@ -73,6 +72,12 @@ def test_a_model_without_mask_grids_is_refused(tmp_path: Path) -> None:
     predictor = Predictor(blob_module(), torch.device("cpu"), tile=64)
     with pytest.raises(InputError, match=r"blobs cannot be exported as TorchScript.*two-stage models"):
         export_torchscript(predictor, tmp_path / "model.pt", (64, 64))
+    assert not list(tmp_path.iterdir())
+
+
+def test_pointrend_whose_steps_depend_on_the_detections_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="pointrend cannot be exported as TorchScript"):
+        export_torchscript(predictor_of("pointrend"), tmp_path / "model.pt", (96, 128))
     assert not list(tmp_path.iterdir())
 
 
