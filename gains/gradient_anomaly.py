@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from gains.anomaly.field import largest_magnitude
+from gains.anomaly.field import largest_magnitude, magnitude
 from gains.anomaly.scene import Scene
 from gains.anomaly.statistics import Statistic
 from gains.anomaly.windows import AnomalyWindows
@@ -177,7 +177,7 @@ def _maps(masks: InstanceCrops, labels: Tensor | None, settings: GradientAnomaly
     target = settings.targets(len(masks), labels)
     scene = Scene.of(masks, target, settings.window, settings.variant, settings.statistic, everywhere=False)
     windows, instance = scene.windows, scene.windows.entries.instance
-    radius = torch.hypot(*windows.gradients(windows.entries))
+    radius = magnitude(*windows.gradients(windows.entries))
     radius /= largest_magnitude(windows.centroid, windows.size).index_select(0, instance)
     passes = scene.passes()
     total = torch.zeros_like(radius)

@@ -12,15 +12,22 @@ from gains.anomaly.sums import Points
 
 
 def centroids(points: Points, count: int) -> Tensor:
-    """Mean coordinates ``(N, 2)`` as (y, x), float64, of ``count`` instances; (0, 0) for one without a pixel."""
-    ones = torch.ones_like(points.y)
-    columns = [
-        torch.zeros(count, dtype=torch.int64, device=ones.device).index_add_(0, points.instance, values.long())
-        for values in (points.y, points.x, ones)
-    ]
+    """Mean coordinates ``(N, 2)`` as (y, x), float64, of ``count`` instances; (0, 0) for one without a pixel.
+
+    Args:
+        points: pixels in the order of their instances.
+        count: number of instances N.
+    """
+    number = torch.arange(count, dtype=torch.int32, device=points.y.device)
+    end = torch.searchsorted(points.instance, number, right=True)
     # Sums of integers are exact: a centroid on a pixel row gives that row the gradient 0, not a rounding error whose
     # sign would decide between the angles pi and -pi.
-    return torch.stack(columns[:2], 1).double() / columns[2].clamp(min=1)[:, None]
+    sums = [
+        torch.nn.functional.pad(position.cumsum(0, dtype=torch.int64), (1, 0)).index_select(0, end)
+        for position in (points.y, points.x)
+    ]
+    totals = torch.stack([*sums, end]).diff(prepend=end.new_zeros(3, 1))
+    return (totals[:2] / totals[2].clamp(min=1).double()).T
 
 
 def radial_gradient(position: Tensor, centre: Tensor, length: int) -> Tensor:
@@ -31,8 +38,26 @@ def radial_gradient(position: Tensor, centre: Tensor, length: int) -> Tensor:
         centre: the centroid's coordinate, of a shape that broadcasts with ``position``.
         length: image height or width in pixels.
     """
-    gradient = (position - centre).mul_(2).add_(position == 0)
-    return gradient.sub_((position == length - 1).to(gradient.dtype))
+    # With the squares of the distances of the next pixels p and q < p, (p - c)^2 - (q - c)^2 = (p - q) (p + q - 2c).
+    following = (position + 1).clamp_(max=length - 1)
+    neighbours = following.add_((position - 1).clamp_(min=0))
+    # Converted first: arithmetic between integer and float tensors takes several times as long.
+    return torch.sub(neighbours.double(), centre, alpha=2)
+
+
+def magnitude(dy: Tensor, dx: Tensor) -> Tensor:
+    """Length of gradient vectors."""
+    return dy.square().addcmul_(dx, dx).sqrt_()
+
+
+def direction(dy: Tensor, dx: Tensor) -> Tensor:
+    """Angle ``atan2(dy, dx)`` of gradient vectors to within 2e-8, several times faster than float64 ``atan2``.
+
+    A gradient of zero has the angle 0, and ``dy`` is never -0.
+    """
+    length = magnitude(dy, dx)
+    cosine = (dx / length).masked_fill_(length == 0, 1)
+    return cosine.acos_().copysign_(dy)
 
 
 def largest_magnitude(centroid: Tensor, size: tuple[int, int]) -> Tensor:

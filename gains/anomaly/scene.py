@@ -25,8 +25,8 @@ class Scene:
         total: N, all instances of the image; ``chosen``: indices of the n that are looked at.
         windows: their entries.
         others: ``(n,)`` float64, with how many instances each is compared (method, step 4).
-        neighbours: ``(n, n)`` bool, which pairs are compared; None for all.
-        limit: ``(E,)`` bool, where there is a self anomaly; None for everywhere.
+        strangers: for each batch of pairs of entries ``(J,)`` bool, which are not compared; None for none of them.
+        beyond: ``(E,)`` bool, where there is no self anomaly; None for nowhere.
     """
 
     total: int
@@ -35,8 +35,8 @@ class Scene:
     variant: str
     statistic: str
     others: Tensor
-    neighbours: Tensor | None
-    limit: Tensor | None
+    strangers: list[Tensor | None]
+    beyond: Tensor | None
 
     @classmethod
     def of(
@@ -75,21 +75,18 @@ class Scene:
         if everywhere:
             lone_below = math.inf
         windows = AnomalyWindows(masks.select(chosen.tolist()), window, centred=centred, lone_below=lone_below)
-        limit = None
+        strangers: list[Tensor | None] = [None for _ in windows.pairs()]
+        beyond = None
+        instance = windows.entries.instance
+        if neighbours is not None:
+            table = ~neighbours[chosen][:, chosen].to(device).flatten()
+            strangers = [table.index_select(0, instance[a] * len(chosen) + instance[b]) for a, b in windows.pairs()]
         if top_left is not None and not centred:
-            top, left = top_left[:, chosen].int().to(device).index_select(1, windows.entries.instance)
+            top, left = (corner.index_select(0, instance) for corner in top_left[:, chosen].int().to(device))
             y, x = windows.starts()
-            limit = (y >= top) & (x >= left)
-        return cls(
-            len(masks),
-            chosen.tolist(),
-            windows,
-            variant,
-            statistic,
-            others[chosen].double().to(device),
-            None if neighbours is None else neighbours[chosen][:, chosen].to(device),
-            limit,
-        )
+            beyond = (y < top) | (x < left)
+        others = others[chosen].double().to(device)
+        return cls(len(masks), chosen.tolist(), windows, variant, statistic, others, strangers, beyond)
 
     def passes(self) -> Sequence[Callable[[], Statistic]]:
         """What builds the statistic of each pass whose maps are averaged; build, use and drop them one by one."""
@@ -101,13 +98,12 @@ class Scene:
         """Self and mutual anomaly ``(E,)`` (method, steps 3 and 4)."""
         own, far = statistic.alone()
         near = torch.zeros_like(far)
-        instance = self.windows.entries.instance
-        for a, b in self.windows.pairs():
+        for (a, b), strange in zip(self.windows.pairs(), self.strangers, strict=True):
             spread = statistic.pair(a, b)
-            valid = None if self.neighbours is None else self.neighbours[instance[a], instance[b]]
-            near[a].add_(_only(valid, spread - far[a]))
-            near[b].add_(_only(valid, spread.sub_(far[b])))
-        return _only(self.limit, own), near.div_(self.others.index_select(0, instance)).add_(far)
+            near[a].add_(_without(strange, spread - far[a]))
+            near[b].add_(_without(strange, spread.sub_(far[b])))
+        others = self.others.index_select(0, self.windows.entries.instance)
+        return _without(self.beyond, own), near.div_(others).add_(far)
 
     def interaction(self, own: Tensor, mutual: Tensor, overlap_gain: float) -> Tensor:
         """What is left of the mutual anomaly ``(E,)`` without the self anomalies, plus the bonus (method, step 5).
@@ -123,7 +119,7 @@ class Scene:
             block = slice(begin, begin + members * pixels)
             rest, inside, others = (part[block].view(members, pixels) for part in (left, self.windows.inside, own))
             if circular:
-                shared = inside * (inside.sum(0) - 1)
+                shared = (inside * (inside.sum(0) - 1)).to(rest.dtype)
                 rest.sub_(others.sum(0)).clamp_(min=0).add_(shared, alpha=overlap_gain)
                 continue
             for k in range(members):
@@ -139,12 +135,13 @@ class Scene:
         boxes[self.chosen] = self.windows.boxes
         sides = boxes[:, 2:] - boxes[:, :2]
         flat = values.new_full((int(sides.prod(1).sum()),), background, dtype=torch.float32)
-        flat.index_copy_(0, self.windows.position.long(), values.float())
+        flat.scatter_(0, self.windows.position.long(), values.float())
         return InstanceCrops(flat, boxes, self.windows.size, background)
 
 
-def _only(where: Tensor | None, values: Tensor) -> Tensor:
-    return values if where is None else values.masked_fill(~where, 0)
+def _without(where: Tensor | None, values: Tensor) -> Tensor:
+    """Zero in place where told."""
+    return values if where is None else values.masked_fill_(where, 0)
 
 
 def _neighbours(boxes: Tensor, window: int) -> Tensor:

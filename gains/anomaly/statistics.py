@@ -11,7 +11,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from gains.anomaly.sums import Sheet
+from gains.anomaly.field import direction, magnitude
+from gains.anomaly.sums import Points, Sheet
 from gains.anomaly.windows import AnomalyWindows
 
 SENTINEL = -4.0  # the published angle outside a mask
@@ -55,14 +56,13 @@ class AngleSpread:
         self._count = windows.count
         self._sum = windows.sums(raster)
         self._overlaps = overlaps
-        self._products = overlaps.window_sums(windows, raster)
+        self._products = overlaps.window_sums(raster)
         self._square = windows.sums(raster.square_())
 
     @classmethod
     def passes(cls, windows: AnomalyWindows, variant: str) -> list[Callable[[], "AngleSpread"]]:
         """What builds the statistic of the first pass, and of the second one, with the x axis mirrored."""
-        dy, dx = windows.gradients(windows.points)
-        angle = torch.angle(torch.complex(dx, dy))  # atan2(dy, dx), vectorised where float64 atan2 is not
+        angle = direction(*windows.gradients(windows.points))
         overlaps = Overlaps(windows)
         return [partial(cls, windows, angle, overlaps, variant, mirrored=mirrored) for mirrored in (False, True)]
 
@@ -95,7 +95,7 @@ class Resultant:
 
     def __init__(self, windows: AnomalyWindows) -> None:
         gradient = list(windows.gradients(windows.points))
-        length = torch.hypot(*gradient)
+        length = magnitude(*gradient)
         length.masked_fill_(length == 0, 1)
         self._y, self._x = (windows.sums(windows.raster(component.div_(length))) for component in gradient)
         self._count = windows.count
@@ -121,45 +121,53 @@ class Overlaps:
     def __init__(self, windows: AnomalyWindows) -> None:
         self._window = windows.window
         pairs = list(windows.pairs())
-        number = torch.arange(len(windows.count), device=windows.count.device)
+        number = torch.arange(len(windows.count), dtype=torch.int32, device=windows.count.device)
         both = [(windows.inside[a] & windows.inside[b]).nonzero().squeeze(1) for a, b in pairs]
-        self._a, self._b = (
-            torch.cat(
-                [number[:0], *(number[pair[side]].index_select(0, at) for pair, at in zip(pairs, both, strict=True))]
+        first, second = (
+            windows.entries.select(
+                torch.cat(
+                    [number[:0]]
+                    + [number[pair[side]].index_select(0, at) for pair, at in zip(pairs, both, strict=True)]
+                )
             )
             for side in (0, 1)
         )
         self._slots: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
-        if len(self._a):
-            self._lay_out(windows, pairs)
+        if len(first.y):
+            self._first, self._second = windows.pixel_index(first), windows.pixel_index(second)
+            self._lay_out(windows, pairs, first, second.instance)
 
-    def _lay_out(self, windows: AnomalyWindows, pairs: list[tuple[slice, slice]]) -> None:
+    def _lay_out(
+        self, windows: AnomalyWindows, pairs: list[tuple[slice, slice]], shared: Points, partner: Tensor
+    ) -> None:
         """Give each pair of overlapping instances its place on a sheet, and find that of each pair of entries."""
         instance, total = windows.entries.instance, len(windows.mask_boxes)
-        keys, number = torch.unique(instance[self._a].long() * total + instance[self._b], return_inverse=True)
+        keys, number = torch.unique(shared.instance.long() * total + partner, return_inverse=True)
         known = keys.cpu()
         one, other = windows.mask_boxes[known // total], windows.mask_boxes[known % total]
         boxes = torch.cat([one[:, :2].maximum(other[:, :2]), one[:, 2:].minimum(other[:, 2:])], 1)
         self._sheet = Sheet(boxes, windows.margin, instance.device)
-        self._index = self._sheet.index(number, windows.entries.y[self._a], windows.entries.x[self._a])
-        x0, y0, x1, y1 = boxes.to(instance.device).unbind(1)
-        starts = windows.starts()
+        self._index = self._sheet.index(number, shared.y, shared.x).long()
+        begin_x, begin_y, end_x, end_y = (
+            (boxes - boxes.new_tensor([windows.margin] * 2 + [0] * 2)).T.int().to(keys.device)
+        )
+        start_y, start_x = windows.starts()
         for a, b in pairs:
             key = instance[a].long() * total + instance[b]
-            place = torch.searchsorted(keys, key).clamp_(max=len(keys) - 1)
-            y, x = starts[0][a], starts[1][a]
-            near = keys[place] == key
-            near &= (y >= y0[place] - windows.margin) & (y < y1[place])
-            near &= (x >= x0[place] - windows.margin) & (x < x1[place])
+            place = torch.searchsorted(keys, key, out_int32=True).clamp_(max=len(keys) - 1)
+            y, x = start_y[a], start_x[a]
+            near = keys.index_select(0, place) == key
+            for start, begin, end in ((y, begin_y, end_y), (x, begin_x, end_x)):
+                near &= (start >= begin.index_select(0, place)) & (start < end.index_select(0, place))
             rows = near.nonzero().squeeze(1)
-            self._slots[a.start, b.start] = rows, self._sheet.index(place[rows], y[rows], x[rows])
+            slots = self._sheet.index(*(part.index_select(0, rows) for part in (place, y, x)))
+            self._slots[a.start, b.start] = rows, slots
 
-    def window_sums(self, windows: AnomalyWindows, raster: Tensor) -> Tensor:
+    def window_sums(self, raster: Tensor) -> Tensor:
         """Window sums of the products of a raster's values, to hand to :meth:`subtract`."""
         if not self._slots:
             return raster.new_zeros(0)
-        values = windows.at_pixels(raster)
-        products = values.index_select(0, self._a) * values.index_select(0, self._b)
+        products = raster.index_select(0, self._first) * raster.index_select(0, self._second)
         return self._sheet.window_sums(self._sheet.raster(self._index, products), self._window)
 
     def subtract(self, minuend: Tensor, sums: Tensor, a: slice, b: slice) -> Tensor:
@@ -173,7 +181,7 @@ class Overlaps:
 def _deviation(sums: Tensor, squares: Tensor, count: Tensor | int, largest: Tensor | None = None) -> Tensor:
     """Population standard deviation from sums.
 
-    A variance that rounding cannot tell from zero is zero: its square root would be a thousand times the rounding
+    A variance that rounding cannot tell from zero becomes zero: its square root would be a thousand times the rounding
     error, and the normalisation of a map blows up what is left where all else cancels out.
 
     Args:
@@ -182,7 +190,5 @@ def _deviation(sums: Tensor, squares: Tensor, count: Tensor | int, largest: Tens
         count: how many values.
         largest: the positive terms of ``squares`` where it is a difference.
     """
-    mean_square = squares / count
-    variance = mean_square - (sums / count).square_()
-    noise = RESOLUTION * (mean_square if largest is None else largest / count)
-    return variance.masked_fill_(variance <= noise, 0).sqrt_()
+    squares = squares * (1 - RESOLUTION) if largest is None else squares.sub(largest, alpha=RESOLUTION)
+    return squares.div_(count).sub_((sums / count).square_()).clamp_(min=0).sqrt_()

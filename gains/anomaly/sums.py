@@ -24,6 +24,10 @@ class Points:
     y: Tensor
     x: Tensor
 
+    def select(self, indices: Tensor) -> "Points":
+        """The points of the given indices."""
+        return Points(*(part.index_select(0, indices) for part in (self.instance, self.y, self.x)))
+
 
 class BoxRows:
     """The pixel rows of boxes, in the order in which :class:`gains.masks.InstanceCrops` stores their values.
@@ -81,8 +85,8 @@ class Sheet:
         return self.origin.index_select(0, instance).add_(y, alpha=self.stride).add_(x)
 
     def raster(self, index: Tensor, values: Tensor) -> Tensor:
-        """Flat raster that holds ``values`` at ``index`` and zero elsewhere."""
-        return values.new_zeros(self._size).index_copy_(0, index.long(), values)
+        """Flat raster that holds ``values`` at ``index`` (int64) and zero elsewhere."""
+        return values.new_zeros(self._size).scatter_(0, index, values)
 
     def window_sums(self, raster: Tensor, window: int, *, tapered: bool = False) -> Tensor:
         """Sum over the ``window`` x ``window`` pixels that start at each position (y, x downwards and rightwards).

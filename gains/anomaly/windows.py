@@ -54,7 +54,7 @@ class AnomalyWindows:
         rows = BoxRows(masks.boxes, device)
         positions = masks.values.nonzero().squeeze(1).int()
         self.points = rows.points(positions, rows.of_positions().index_select(0, positions))
-        self._mask_index = self._sheet.index(self.points.instance, self.points.y, self.points.x)
+        self._mask_index = self._sheet.index(self.points.instance, self.points.y, self.points.x).long()
         self.centroid = centroids(self.points, len(masks))
         self._find_entries(lone_below)
 
@@ -69,7 +69,7 @@ class AnomalyWindows:
         return self._window_start(self.entries.y, height), self._window_start(self.entries.x, width)
 
     def raster(self, values: Tensor) -> Tensor:
-        """Put one value per mask pixel ``(P,)`` where :meth:`sums` and :meth:`at_pixels` can read it."""
+        """Put one value per mask pixel ``(P,)`` where :meth:`sums` and :meth:`pixel_index` find it."""
         return self._sheet.raster(self._mask_index, values)
 
     def sums(self, raster: Tensor) -> Tensor:
@@ -77,9 +77,9 @@ class AnomalyWindows:
         sums = self._sheet.window_sums(raster, self.window, tapered=self._tapered)
         return sums.index_select(0, self._window_index)
 
-    def at_pixels(self, raster: Tensor) -> Tensor:
-        """A raster's value at each entry's own pixel ``(E,)``, zero outside the mask."""
-        return raster.index_select(0, self._sheet.index(self.entries.instance, self.entries.y, self.entries.x))
+    def pixel_index(self, entries: Points) -> Tensor:
+        """Where a raster has the values at the entries' own pixels; those outside the mask are zero."""
+        return self._sheet.index(entries.instance, entries.y, entries.x)
 
     def pairs(self) -> Iterator[tuple[slice, slice]]:
         """Every two entries of a pixel once, as slices of equal length, the earlier instances' entries first."""
@@ -108,7 +108,7 @@ class AnomalyWindows:
         rows = BoxRows(self.boxes, occupied.device)
         row = rows.of_positions()
         index = self._window_indices(rows, row)
-        found = counts.index_select(0, index).nonzero().squeeze(1).int()
+        found = (counts.index_select(0, index) > 0).nonzero().squeeze(1).int()
         row, index = row.index_select(0, found), index.index_select(0, found)
         # Pixels are numbered within the rectangle around all instances.
         left, top, right, bottom = _around(self.boxes)
@@ -119,7 +119,7 @@ class AnomalyWindows:
         self.entries = rows.points(self.position, row.index_select(0, order))
         self._window_index = index.index_select(0, order)
         self.count = counts.index_select(0, self._window_index).double()
-        self.inside = self.at_pixels(occupied) > 0
+        self.inside = occupied.index_select(0, self.pixel_index(self.entries)) > 0
 
     def _window_indices(self, rows: BoxRows, row: Tensor) -> Tensor:
         """Where the window sums of each pixel ``(T,)`` of the boxes are found, given its row number."""
@@ -141,11 +141,13 @@ class AnomalyWindows:
         members = members.index_select(0, pixel)
         shared = (members > 1).nonzero().squeeze(1)
         several = members.index_select(0, shared)
-        key = several.long() * area + pixel.index_select(0, shared)
+        totals = torch.bincount(several).tolist()
+        narrow = area * len(totals) < 2**31  # 32 bits sort in half the time
+        key = several.to(torch.int32 if narrow else torch.int64).mul_(area).add_(pixel.index_select(0, shared))
         order = shared.index_select(0, key.argsort(stable=True))
         self.blocks: list[tuple[int, int, int]] = []
         parts, begin = [], 0
-        for number, total in enumerate(torch.bincount(several).tolist()):
+        for number, total in enumerate(totals):
             if total:
                 self.blocks.append((begin, number, total // number))
                 parts.append(order[begin : begin + total].view(-1, number).T.reshape(-1))

@@ -48,6 +48,11 @@ BUDGETS = {
     "mask_scoring_rcnn": Budget(),
     "pisa": Budget(),
     "pointrend": Budget(),
+    "cascade_rcnn": Budget(),
+    "cascade_rcnn_b": Budget(),
+    "htc": Budget(),
+    "occlusion_rcnn": Budget(steps=120, lr=2e-3),  # faster, and the visible head stays at a constant
+    "donet": Budget(),
     "condinst": Budget(steps=60),
     "fastinst": Budget(lr=1e-3),
 }
