@@ -32,10 +32,13 @@ def torchvision_mask_rcnn() -> MaskRCNN:
     )  # fmt: skip
 
 
-def scene(instances: int, side: int) -> tuple[Tensor, InstanceCrops]:
-    """A random image ``(3, side, side)`` and discs on a jittered grid that partly overlap."""
+def scene(instances: int, side: int, radius: float | None = None) -> tuple[Tensor, InstanceCrops]:
+    """A random image ``(3, side, side)`` and discs on a jittered grid that partly overlap.
+
+    Without a ``radius`` they fill the image; with one they are a cluster of that density in its upper left part.
+    """
     per_row = int(instances**0.5 + 0.999)
-    pitch = side / per_row
+    pitch = side / per_row if radius is None else radius / 0.55
     radius = max(0.55 * pitch, 3)
     generator = torch.Generator().manual_seed(0)
     crops, boxes = [], []
