@@ -52,7 +52,9 @@ def give_back_freed_memory() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def rows_of(instances: int, side: int, radius: float | None, options: dict[str, Any], device: str) -> list[dict[str, Any]]:
+def rows_of(
+    instances: int, side: int, radius: float | None, options: dict[str, Any], device: str
+) -> list[dict[str, Any]]:
     """One image: both statistics on crops, the call with full-size masks, and the baseline."""
     masks = InstanceCrops.from_dense(scene(instances, side, radius)[1].dense()).to(device)  # on tight boxes
     covered = float(masks.areas().sum()) / side**2
