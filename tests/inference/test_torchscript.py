@@ -29,15 +29,20 @@ EXPORTS = [
     "occlusion_rcnn",
     "donet",
 ]
+SIZE = (64, 96)
+TINY = [
+    "model.width={fpn: 16, box: 32, mask: 16}",
+    "model.proposals={pre_nms: [60, 60], post_nms: [40, 40]}",
+    f"augmentation.test_short_side={SIZE[0]}",
+]
 
 
 def predictor_of(name: str, seed: int = 0) -> Predictor:
     """An untrained model whose weights are scaled up, so that scores are far apart and vary with the image."""
     torch.manual_seed(seed)
     with initialize_config_dir(str(config_folder()), version_base="1.3"):
-        config = compose(
-            "train", overrides=[f"model={name}", "num_classes=2", "target_label=1", "model.filter.min_score=0.9"]
-        )
+        overrides = [f"model={name}", "num_classes=2", "target_label=1", "model.filter.min_score=0.9", *TINY]
+        config = compose("train", overrides=overrides)
     plan: Any = OmegaConf.to_container(config.model.network, resolve=True)
     network = instantiate(plan, _convert_="all")
     for key, parameter in network.named_parameters():
@@ -50,13 +55,13 @@ def predictor_of(name: str, seed: int = 0) -> Predictor:
 @pytest.mark.parametrize("name", EXPORTS)
 def test_the_file_gives_what_the_model_gives(name: str, tmp_path: Path) -> None:
     predictor = predictor_of(name)
-    export_torchscript(predictor, tmp_path / "model.pt", (96, 128))
+    export_torchscript(predictor, tmp_path / "model.pt", SIZE)
     about = {"gains.json": ""}
     loaded = torch.jit.load(tmp_path / "model.pt", _extra_files=about)
-    assert json.loads(about["gains.json"]) == {"categories": ["a", "b"], "size": [96, 128], "intensity": "full_range"}
+    assert json.loads(about["gains.json"]) == {"categories": ["a", "b"], "size": list(SIZE), "intensity": "full_range"}
     counts = set()
     generator = torch.Generator().manual_seed(7)
-    for image in [*probes((96, 128)), torch.rand(3, 96, 128, generator=generator)]:
+    for image in [*probes(SIZE), torch.rand(3, *SIZE, generator=generator)]:
         with torch.no_grad():
             boxes, labels, scores, masks = loaded(image)
             [expected] = predictor.module([image])
@@ -71,13 +76,13 @@ def test_the_file_gives_what_the_model_gives(name: str, tmp_path: Path) -> None:
 def test_a_model_without_mask_grids_is_refused(tmp_path: Path) -> None:
     predictor = Predictor(blob_module(), torch.device("cpu"), tile=64)
     with pytest.raises(InputError, match=r"blobs cannot be exported as TorchScript.*two-stage models"):
-        export_torchscript(predictor, tmp_path / "model.pt", (64, 64))
+        export_torchscript(predictor, tmp_path / "model.pt", SIZE)
     assert not list(tmp_path.iterdir())
 
 
 def test_pointrend_whose_steps_depend_on_the_detections_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="pointrend cannot be exported as TorchScript"):
-        export_torchscript(predictor_of("pointrend"), tmp_path / "model.pt", (96, 128))
+        export_torchscript(predictor_of("pointrend"), tmp_path / "model.pt", SIZE)
     assert not list(tmp_path.iterdir())
 
 
@@ -86,5 +91,5 @@ def test_a_trace_that_differs_is_refused(tmp_path: Path, monkeypatch: pytest.Mon
     trace, other = torch.jit.trace, Traceable(predictor_of("mask_rcnn", seed=1).module.network).eval()
     monkeypatch.setattr(torch.jit, "trace", lambda model, *given, **options: trace(other, *given, **options))
     with pytest.raises(InputError, match="a trace of it gives"):
-        export_torchscript(predictor, tmp_path / "model.pt", (64, 64))
+        export_torchscript(predictor, tmp_path / "model.pt", SIZE)
     assert not list(tmp_path.iterdir())
