@@ -31,8 +31,10 @@ def replacing(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
     except OSError as error:
         _discard(temporary)
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise InputError(f"{path} cannot be written: the disk is full; free some space and call again") from None
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise InputError(
+                f"{path} cannot be written: the disk is full, or your share of it; free some space and call again"
+            ) from None
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
             raise InputError(f"{path} cannot be written: {error.strerror}; choose a folder you may write to") from None
         raise

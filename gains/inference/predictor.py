@@ -132,7 +132,7 @@ class Predictor:
         height, width = job.grid.tile
         for box in job.grid.boxes.tolist():
             pixels = job.raster.read((box[0], box[1], box[2], box[3]))
-            self._check(pixels)
+            self._check(pixels, job.raster.name)
             values = torch.from_numpy(to_unit_rgb(pixels, limits)).permute(2, 0, 1)
             # What the network sees beyond an image of a training batch: the mean colour, its normalised zero.
             tile = torch.tensor(IMAGENET_MEAN)[:, None, None].repeat(1, height, width)
@@ -155,7 +155,7 @@ class Predictor:
         ]
         return value_range(np.concatenate(samples), self.intensity)
 
-    def _check(self, pixels: npt.NDArray[Any]) -> None:
+    def _check(self, pixels: npt.NDArray[Any], name: str) -> None:
         """Refuse values that ``full_range`` cannot place, instead of segmenting a white image."""
         if self.intensity != "full_range" or pixels.dtype in (np.uint8, np.uint16, np.bool_):
             return
@@ -163,7 +163,8 @@ class Predictor:
         limit = 1 if pixels.dtype.kind == "f" else np.iinfo(np.uint16).max
         if len(finite) and finite.max() > limit * 1.01:
             raise InputError(
-                f"has {pixels.dtype} pixels up to {finite.max():g}, expected 0 to {limit}; use intensity=percentile"
+                f"{name} has {pixels.dtype} pixels up to {finite.max():g}, expected 0 to {limit}; "
+                "use intensity=percentile"
             )
 
     @torch.inference_mode()

@@ -16,11 +16,15 @@ MAX_CHANNELS = 3
 
 
 class Raster(Protocol):
-    """One two-dimensional image."""
+    """One two-dimensional image.
 
-    @property
-    def size(self) -> tuple[int, int]:
-        """Height and width in pixels."""
+    Attributes:
+        name: what an error calls it.
+        size: height and width in pixels.
+    """
+
+    name: str
+    size: tuple[int, int]
 
     def read(self, box: Box) -> npt.NDArray[Any]:
         """Pixels ``(h, w)`` or ``(h, w, 3)`` of a box, as stored."""
@@ -46,6 +50,7 @@ class ArrayRaster:
             raise InputError(f"{name} has shape {pixels.shape}: no pixels")
         if pixels.dtype.kind not in "buif":
             raise InputError(f"{name} has {pixels.dtype} pixels; use integers or floats")
+        self.name = name
         self.pixels = pixels[:, :, :3] if pixels.ndim == 3 else pixels
         self.size = (int(pixels.shape[0]), int(pixels.shape[1]))
 
@@ -70,6 +75,7 @@ class TiffRaster:
         self.plane = plane
         self.axis = axis
         self.channels = list(channels)
+        self.name = str(regions.path)
         self.size = regions.size
 
     def read(self, box: Box) -> npt.NDArray[Any]:
@@ -103,18 +109,34 @@ def open_rasters(path: Path, channels: Sequence[int] | None = None) -> list[Rast
             is_tiff = file.read(4) in TIFF_MAGIC
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from None
-    if not is_tiff:
-        return [ArrayRaster(_pick(read_image(path), channels, path), str(path))]
-    regions = TiffRegions(path)
-    axis = _channel_axis(regions, channels)
-    count = regions.lengths[axis] if axis else 1
-    picked = _checked(channels, count, path) if channels is not None else _default_channels(axis, count, path)
-    return [TiffRaster(regions, plane, axis, picked) for plane in regions.planes(without=axis)]
+    return _tiff_rasters(path, channels) if is_tiff else [_whole_raster(path, channels)]
 
 
 def is_image(path: Path) -> bool:
     """Whether a file in a folder is to be read, by its suffix."""
     return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
+
+
+def _whole_raster(path: Path, channels: Sequence[int] | None) -> Raster:
+    try:
+        pixels = read_image(path)
+    except MemoryError:
+        raise InputError(
+            f"{path} does not fit into memory, or its size is damaged; a TIFF file would be read tile by tile"
+        ) from None
+    return ArrayRaster(_pick(pixels, channels, path), str(path))
+
+
+def _tiff_rasters(path: Path, channels: Sequence[int] | None) -> list[Raster]:
+    regions = TiffRegions(path)
+    axis = _channel_axis(regions, channels)
+    count = regions.lengths[axis] if axis else 1
+    picked = _checked(channels, count, path) if channels is not None else _default_channels(axis, count, path)
+    rasters = [TiffRaster(regions, plane, axis, picked) for plane in regions.planes(without=axis)]
+    # The last pixel tells of a file that ends early, or claims a size it has not, before the work begins.
+    height, width = regions.size
+    rasters[-1].read((width - 1, height - 1, width, height))
+    return [*rasters]
 
 
 def _channel_axis(regions: TiffRegions, channels: Sequence[int] | None) -> str | None:

@@ -31,7 +31,8 @@ class Record:
         scores: of its instances.
         areas: of its instances, in pixels.
         categories: of its instances.
-        overlapping: how many instances share pixels with another.
+        overlaps: of its instances, whether each shares pixels with another of its category (a nucleus lies in its cell,
+            which is no overlap to count).
         capped_tiles: see :class:`Instances`.
         plain: the image, small, as JPEG in base64.
         drawn: the same with its instances drawn on it.
@@ -44,7 +45,7 @@ class Record:
     scores: list[float]
     areas: list[int]
     categories: list[str]
-    overlapping: int
+    overlaps: list[bool]
     capped_tiles: int
     plain: str
     drawn: str
@@ -54,11 +55,19 @@ class Record:
         """Number of instances."""
         return len(self.scores)
 
+    @property
+    def overlapping(self) -> int:
+        """Number of instances that overlap another of their category."""
+        return sum(self.overlaps)
+
 
 def make_record(name: str, source: Path, instances: Instances, image: Raster) -> Record:
     """Summarise an image and draw it small."""
     picture, masks = view(instances.masks, image, THUMBNAIL_SIDE)
     first, second, _ = overlapping_pairs(instances.masks)
+    alike = instances.labels[first] == instances.labels[second]
+    overlaps = np.zeros(len(instances), dtype=bool)
+    overlaps[first[alike]] = overlaps[second[alike]] = True
     return Record(
         name=name,
         source=str(source),
@@ -67,7 +76,7 @@ def make_record(name: str, source: Path, instances: Instances, image: Raster) ->
         scores=[round(float(score), 4) for score in instances.scores],
         areas=instances.masks.areas().long().tolist(),
         categories=[instances.categories[label - 1] for label in instances.labels],
-        overlapping=len(np.union1d(first, second)),
+        overlaps=overlaps.tolist(),
         capped_tiles=instances.capped_tiles,
         plain=jpeg(enlarge(picture, zoom_of(picture))),
         drawn=jpeg(draw_instances(picture, masks)),

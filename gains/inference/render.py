@@ -75,12 +75,9 @@ def draw_instances(
     masks = [_enlarge_mask(crop.cpu().numpy(), zoom) for crop in crops.crops()]
     boxes = (crops.boxes * zoom).tolist()
     _fill(picture, masks, boxes, colours, _nested(crops), zoom)
-    thickness = max(1, round(max(picture.shape[:2]) / 500))
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * thickness + 1, 2 * thickness + 1))
-    for mask, (x0, y0, x1, y1), colour in zip(masks, boxes, colours, strict=True):
+    for mask, box, colour in zip(masks, boxes, colours, strict=True):
         if mask.size:
-            inner = cv2.erode(mask, kernel, borderType=cv2.BORDER_CONSTANT, borderValue=0)
-            picture[y0:y1, x0:x1][mask > inner] = colour
+            _outline(picture, mask, box, colour)
     return _write_names(picture, boxes, colours, labels, scores)
 
 
@@ -256,6 +253,15 @@ def _fill(
             stripe = np.add.outer(np.arange(y0, y1), np.arange(x0, x1)) // (2 + zoom)
             _tint(region, shared & (stripe % np.maximum(covered, 1) == rank), colour, STRIPE_FILL)
             rank += shared
+
+
+def _outline(picture: Picture, mask: npt.NDArray[np.uint8], box: list[int], colour: npt.NDArray[np.uint8]) -> None:
+    """Colour a mask's inner border in place: wider in large pictures, but never so wide that it hides the instance."""
+    width = max(1, round(min(max(picture.shape[:2]) / 400, min(mask.shape) / 12)))
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * width + 1, 2 * width + 1))
+    inner = cv2.erode(mask, kernel, borderType=cv2.BORDER_CONSTANT, borderValue=0)
+    x0, y0, x1, y1 = box
+    picture[y0:y1, x0:x1][mask > inner] = colour
 
 
 def _tint(region: Picture, where: npt.NDArray[np.bool_], colour: npt.NDArray[np.uint8], opacity: float) -> None:

@@ -1,6 +1,7 @@
 """Regions of a TIFF file: memory-mapped where it is stored plainly, else only the tiles or strips that are needed."""
 
 import itertools
+import math
 import weakref
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -38,6 +39,9 @@ class TiffRegions:
             self.lengths: dict[str, int] = dict(zip(self._axes, self._series.shape, strict=True))
             self.size = (self.lengths["Y"], self.lengths["X"])
             self._mapped = tifffile.memmap(path, series=0, mode="r") if self._plain() else None
+            keyframe = self._series.keyframe
+            if math.prod(keyframe.chunked) > len(keyframe.dataoffsets):
+                raise ValueError(f"{len(keyframe.dataoffsets)} tiles or strips do not make {self.size} pixels")
             self._whole: npt.NDArray[Any] | None = None
         # tifffile raises whatever a damaged byte leads to.
         except Exception as error:

@@ -38,6 +38,6 @@ def run(config: DictConfig) -> float:
         num_workers=config.num_workers,
         **division(config.dataset),
     )
-    results = evaluate(module, datamodule, config.split, folder, config.accelerator)
-    report(results, folder, Path(config.checkpoint))
+    results = evaluate(module, Path(config.checkpoint), datamodule, config.split, folder, config.accelerator)
+    report(results, folder)
     return float(results["metrics"]["segm_map"])

@@ -7,18 +7,24 @@ import pytorch_lightning as pl
 
 from gains.callbacks import PredictionWriter
 from gains.data.datamodule import InstanceDataModule
-from gains.inference.report import write_evaluation_report
+from gains.inference.evaluation_report import write_evaluation_report
 from gains.metrics.report import print_table, write_json
 from gains.module import InstanceSegmentation
 
 
 def evaluate(
-    module: InstanceSegmentation, datamodule: InstanceDataModule, split: str, folder: Path, accelerator: str = "auto"
+    module: InstanceSegmentation,
+    checkpoint: Path,
+    datamodule: InstanceDataModule,
+    split: str,
+    folder: Path,
+    accelerator: str = "auto",
 ) -> dict[str, Any]:
     """Evaluate on one split; write ``results.json``, ``predictions.json``, ``report.html`` and ``figures/``.
 
     Args:
         module: the model.
+        checkpoint: file it was loaded from, named in the results.
         datamodule: its data.
         split: ``train``, ``val`` or ``test``.
         folder: of the run.
@@ -41,6 +47,7 @@ def evaluate(
         "dataset": str(datamodule.annotations.root),
         "split": split,
         "model": module.recipe.get("model"),
+        "checkpoint": str(checkpoint),
         **module.results,
     }
     write_json(folder / "results.json", results)
@@ -49,11 +56,11 @@ def evaluate(
     return results
 
 
-def report(results: dict[str, Any], folder: Path, checkpoint: Path) -> None:
+def report(results: dict[str, Any], folder: Path) -> None:
     """Print the table, and where everything is."""
     print_table(results, title=f"{results['model']} on {results['dataset']} ({results['split']})")
     places = {
-        "checkpoint": checkpoint,
+        "checkpoint": results["checkpoint"],
         "results": folder / "results.json",
         "predictions": folder / "predictions.json",
         "report": folder / "report.html",

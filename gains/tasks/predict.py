@@ -13,6 +13,7 @@ import pandas as pd
 from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 
+from gains import __version__
 from gains.errors import InputError
 from gains.files import PARTIAL, replacing
 from gains.inference.export import SUFFIXES, check_formats, save
@@ -141,6 +142,7 @@ def claim(output: Path, config: DictConfig, predictor: Predictor) -> dict[str, A
     """
     checkpoint = Path(config.checkpoint)
     settings = {
+        "gains": __version__,
         "checkpoint": checkpoint.name,
         "sha256": hashlib.sha256(checkpoint.read_bytes()).hexdigest(),
         "model": predictor.module.recipe.get("model"),
@@ -150,7 +152,10 @@ def claim(output: Path, config: DictConfig, predictor: Predictor) -> dict[str, A
         "intensity": predictor.intensity,
     }
     path = output / "settings.json"
-    earlier = json.loads(path.read_text()) if path.is_file() else settings
+    try:
+        earlier = json.loads(path.read_text()) if path.is_file() else settings
+    except ValueError:
+        earlier = {}
     changed = [
         f"{name} {earlier.get(name)} -> {value}" for name, value in settings.items() if earlier.get(name) != value
     ]
@@ -178,6 +183,9 @@ def predict_files(
 
     def todo() -> Iterator[tuple[Item, Raster]]:
         for name, path in files.items():
+            if not config.overwrite and is_done(output, name, formats):
+                progress.add(path, 1)
+                continue
             try:
                 rasters = open_rasters(path, config.channels)
             except InputError as error:
@@ -186,7 +194,7 @@ def predict_files(
                 continue
             for number, raster in enumerate(rasters, 1):
                 item = Item(name if len(rasters) == 1 else f"{name}_p{number:03d}", path, len(rasters))
-                if not config.overwrite and is_done(output, item.name, formats):
+                if len(rasters) > 1 and not config.overwrite and is_done(output, item.name, formats):
                     progress.add(path, 1 / item.pages)
                 else:
                     yield item, raster
@@ -194,7 +202,7 @@ def predict_files(
     results = predictor.predict_many(todo(), lambda item, share: progress.add(item.path, share / item.pages))
     for item, raster, result in results:
         if isinstance(result, InputError):
-            failures[item.path] = f"{item.path} {result}"
+            failures[item.path] = str(result)
             progress.add(item.path, 1)
         else:
             _save(output, item, raster, result, config)

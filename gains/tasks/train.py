@@ -42,8 +42,8 @@ def run(config: DictConfig) -> float:
         return float("nan")
     best = best_checkpoint(folder)
     plot_losses(folder / "metrics.csv", folder / "figures" / "curves.png")
-    results = evaluate(load_module(best), datamodule, config.split, folder, config.trainer.accelerator)
-    report(results, folder, best)
+    results = evaluate(load_module(best), best, datamodule, config.split, folder, config.trainer.accelerator)
+    report(results, folder)
     return float(results["metrics"]["segm_map"])
 
 

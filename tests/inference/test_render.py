@@ -59,6 +59,13 @@ def test_the_image_is_neither_changed_nor_shared() -> None:
     np.testing.assert_array_equal(picture[60:], image[60:])
 
 
+def test_outlines_in_a_large_picture_are_wide_but_hide_no_small_instance() -> None:
+    large, small = disc((400, 400), 300, 1600), disc((1200, 1200), 8, 1600)
+    drawn = is_palette_colour(draw_instances(np.zeros((1600, 1600), np.uint8), crops_of(large, small), zoom=1))
+    np.testing.assert_array_equal(drawn & small, small & ~ndimage.binary_erosion(small))
+    assert 3.5 < (drawn & large).sum() / (large & ~ndimage.binary_erosion(large)).sum() < 6
+
+
 def test_enlarged_outlines_stay_on_the_enlarged_mask() -> None:
     mask = disc((60, 50), 20)
     image = np.full((120, 120), 100, np.uint8)

@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 
 from gains.data.dataset import Annotations, InstanceDataset
+from gains.inference.evaluation_report import write_evaluation_report
 from gains.inference.html import histogram, number
 from gains.inference.predictor import Predictor
 from gains.inference.raster import ArrayRaster
 from gains.inference.records import Record, make_record, read_records, write_record
-from gains.inference.report import write_evaluation_report, write_prediction_report
+from gains.inference.report import write_prediction_report
 from gains.metrics.evaluator import InstanceSegmentationEvaluator
 from gains.rle import encode_crop
 
@@ -71,6 +72,9 @@ def test_prediction_report(tmp_path: Path, record: Record) -> None:
     assert page.tags.count("script") == 1
     assert "bad<script>.png is damaged" in page.text
     assert "25 " in page.text  # 100 pixels of 0.5 µm
+    # Red and green overlap, but are of two categories.
+    assert "0% overlap another of their category" in page.text
+    assert [name for name in record.categories if name in page.text] == ["nucleus", "cytoplasm"]
     assert len(page.sources) == 2
     for source in page.sources:
         assert source.startswith("data:image/jpeg;base64,")
@@ -103,13 +107,19 @@ def test_evaluation_report_shows_the_worst_first(tmp_path: Path) -> None:
             [{"scores": scores, "labels": labels, "masks": found}],
             [{"image_id": number_, "labels": [1], "masks": [truth]}],
         )
+    # Below the score threshold: neither shown nor counted.
+    predictions.append({"image_id": 1, "category_id": 1, "score": 0.1, "segmentation": moved})
     dataset = InstanceDataset(Annotations(tmp_path, images, objects, ["cell"], [1], {}), list(images))
     results = {**evaluator.compute(), "model": "gains", "split": "test"}
     path = write_evaluation_report(tmp_path, dataset, predictions, results, evaluator.per_image())
     page = Page(path.read_text())
     assert page.captions == ["wrong", "half", "good"]
-    assert page.text.count("ground truth: 1") == 3
-    assert "prediction: 2" in page.text
+    notes = [page.text.count(f"ground truth: 1, {missed} missed") for missed in (0, 1)]
+    assert notes == [2, 1]
+    notes = [
+        page.text.count(note) for note in ("prediction: 1, 0 false", "prediction: 1, 1 false", "prediction: 2, 1 false")
+    ]
+    assert notes == [1, 1, 1]
     assert len(page.sources) == 12
 
 
