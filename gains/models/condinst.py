@@ -85,7 +85,9 @@ class CondInst(Detector):
         max_masks: int = 500,
         candidates: int = 1000,
     ) -> None:
-        super().__init__(backbone, transform)
+        super().__init__()
+        self.transform = transform
+        self.backbone = backbone
         self.head = head
         self.mask_features = mask_features
         self.filter = filter

@@ -31,9 +31,10 @@ from torchvision.models.detection.image_list import ImageList
 
 from gains.models.mask_rcnn import MaskBranch
 from gains.models.parts.amodal import amodal_targets
-from gains.models.parts.box_branch import Features, Sizes
-from gains.models.parts.detections import Detections, add_rows, split_detections
-from gains.models.parts.mask_head import MaskHead, conv_stack, mask_loss, own_class
+from gains.models.parts.box_branch import Features
+from gains.models.parts.detections import Detections
+from gains.models.parts.layers import conv_stack
+from gains.models.parts.mask_head import MaskHead, mask_loss, own_class
 from gains.models.parts.roi_masks import paste_sum
 from gains.models.parts.sampling import RoISamples, Target
 from gains.models.parts.two_stage import RoIPath, TwoStageDetector
@@ -104,10 +105,9 @@ class DoNetMaskBranch(MaskBranch):
             self.head(fused),
         )
 
-    def losses(self, features: Features, samples: RoISamples, sizes: Sizes, targets: list[Target]) -> dict[str, Tensor]:
+    def roi_losses(self, pooled: Tensor, samples: RoISamples, targets: list[Target]) -> dict[str, Tensor]:
         """Losses of the four masks and their consistency; targets need the derived ``visible_masks``."""
-        samples = samples.positives()
-        return self.part_losses(self.draw(self.pool(features, samples.boxes, sizes)), samples, targets)
+        return self.part_losses(self.draw(pooled), samples, targets)
 
     def part_losses(self, logits: PartLogits, samples: RoISamples, targets: list[Target]) -> dict[str, Tensor]:
         """Losses of masks drawn in foreground RoIs."""
@@ -124,17 +124,14 @@ class DoNetMaskBranch(MaskBranch):
             "loss_consistency": self.consistency_weight * consistency,
         }
 
-    def predict(self, features: Features, detections: list[Detections], sizes: Sizes) -> list[Detections]:
+    def roi_masks(self, pooled: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """As Mask R-CNN's, with ``complement_probabilities`` and ``intersection_probabilities (D, 28, 28)``."""
-        boxes, labels = split_detections(detections)
-        logits = self.draw(self.pool(features, boxes, sizes))
-        own = PartLogits(*(own_class(part, labels).float().sigmoid() for part in logits))
-        return add_rows(
-            detections,
-            mask_probabilities=own.whole,
-            complement_probabilities=own.complement,
-            intersection_probabilities=own.intersection,
-        )
+        own = PartLogits(*(own_class(part, labels).float().sigmoid() for part in self.draw(pooled)))
+        return {
+            "mask_probabilities": own.whole,
+            "complement_probabilities": own.complement,
+            "intersection_probabilities": own.intersection,
+        }
 
 
 def funnel(channels_in: int, channels: int, count: int) -> nn.Sequential:

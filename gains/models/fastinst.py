@@ -85,7 +85,9 @@ class FastInst(Detector):
         min_score: float = 0.05,
         max_detections: int = 100,
     ) -> None:
-        super().__init__(backbone, transform)
+        super().__init__()
+        self.transform = transform
+        self.backbone = backbone
         self.pixel_decoder = PixelDecoder(backbone.channels, channels)
         side = round(queries**0.5)
         self.position = nn.Parameter(0.02 * torch.randn(1, channels, side, side))

@@ -13,9 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gains.models.mask_rcnn import MaskBranch
-from gains.models.parts.box_branch import Features, Sizes
-from gains.models.parts.detections import Detections, add_rows, split_detections
-from gains.models.parts.mask_head import MaskHead, conv_stack, mask_loss, mask_targets, own_class, roi_targets
+from gains.models.parts.layers import conv_stack
+from gains.models.parts.mask_head import MaskHead, mask_loss, mask_targets, own_class, roi_targets
 from gains.models.parts.sampling import RoISamples, Target
 
 Fusion = Literal["sum", "concat"]
@@ -108,12 +107,10 @@ class GAInSMaskBranch(MaskBranch):
         self.anomaly_rois_per_image = anomaly_rois_per_image
         self.predict_anomaly = predict_anomaly
 
-    def losses(self, features: Features, samples: RoISamples, sizes: Sizes, targets: list[Target]) -> dict[str, Tensor]:
+    def roi_losses(self, pooled: Tensor, samples: RoISamples, targets: list[Target]) -> dict[str, Tensor]:
         """Weighted L_MR as ``loss_mask``, and weighted L_GA as ``loss_anomaly`` where the branch is there."""
-        samples = samples.positives()
         labels = torch.cat(samples.labels)
-        roi_features = self.pool(features, samples.boxes, sizes)
-        mask_features = self.head.trunk(roi_features)
+        mask_features = self.head.trunk(pooled)
         logits = self.head.predictor(mask_features)
         anomaly = None
         if self.reweight or self.anomaly is not None:
@@ -123,9 +120,8 @@ class GAInSMaskBranch(MaskBranch):
         if self.anomaly is not None and anomaly is not None:
             rows = self._anomaly_rows(samples)
             if rows is not None:
-                roi_features, mask_features = roi_features[rows], mask_features[rows]
-                labels, anomaly = labels[rows], anomaly[rows]
-            predicted = self.anomaly(roi_features, mask_features)
+                pooled, mask_features, labels, anomaly = pooled[rows], mask_features[rows], labels[rows], anomaly[rows]
+            predicted = self.anomaly(pooled, mask_features)
             losses["loss_anomaly"] = self.anomaly_weight * anomaly_loss(predicted, labels, anomaly)
         return losses
 
@@ -140,16 +136,15 @@ class GAInSMaskBranch(MaskBranch):
             begin += len(labels)
         return torch.cat(rows)
 
-    def predict(self, features: Features, detections: list[Detections], sizes: Sizes) -> list[Detections]:
+    def roi_masks(self, pooled: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """As Mask R-CNN's, with ``anomaly_maps (D, 28, 28)`` on each detection's box where they are asked for."""
         if not self.predict_anomaly or self.anomaly is None:
-            return super().predict(features, detections, sizes)
-        boxes, labels = split_detections(detections)
-        roi_features = self.pool(features, boxes, sizes)
-        mask_features = self.head.trunk(roi_features)
-        masks = own_class(self.head.predictor(mask_features), labels).float().sigmoid()
-        maps = own_class(self.anomaly(roi_features, mask_features), labels).float()
-        return add_rows(detections, mask_probabilities=masks, anomaly_maps=maps)
+            return super().roi_masks(pooled, labels)
+        mask_features = self.head.trunk(pooled)
+        return {
+            "mask_probabilities": own_class(self.head.predictor(mask_features), labels).float().sigmoid(),
+            "anomaly_maps": own_class(self.anomaly(pooled, mask_features), labels).float(),
+        }
 
 
 def anomaly_loss(values: Tensor, labels: Tensor, target: Tensor) -> Tensor:

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gains.models.cascade_rcnn import CascadeMaskBranch
-from gains.models.parts.mask_head import MaskHead, he_init
+from gains.models.parts.layers import he_init
+from gains.models.parts.mask_head import MaskHead
 
 
 class HTCMaskBranch(CascadeMaskBranch):

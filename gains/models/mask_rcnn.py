@@ -16,7 +16,8 @@ from gains.models.parts.sampling import RoISamples, Target
 
 
 class MaskBranch(nn.Module):
-    """Trains on foreground RoIs, draws a mask in every detection. Methods that change the masks derive from it.
+    """Trains on foreground RoIs, draws a mask in every detection. Methods that change the masks derive from it
+    and write their own :meth:`roi_losses` and :meth:`roi_masks`.
 
     Args:
         head: class logits from RoI features.
@@ -35,12 +36,17 @@ class MaskBranch(nn.Module):
     def losses(self, features: Features, samples: RoISamples, sizes: Sizes, targets: list[Target]) -> dict[str, Tensor]:
         """Losses of the foreground RoIs among the samples."""
         samples = samples.positives()
-        logits = self.head(self.pool(features, samples.boxes, sizes))
-        return {"loss_mask": mask_loss(logits, torch.cat(samples.labels), mask_targets(samples, targets))}
+        return self.roi_losses(self.pool(features, samples.boxes, sizes), samples, targets)
+
+    def roi_losses(self, pooled: Tensor, samples: RoISamples, targets: list[Target]) -> dict[str, Tensor]:
+        """Weighted losses by name of foreground RoIs with features ``(P, C, 14, 14)``."""
+        return {"loss_mask": mask_loss(self.head(pooled), torch.cat(samples.labels), mask_targets(samples, targets))}
 
     def predict(self, features: Features, detections: list[Detections], sizes: Sizes) -> list[Detections]:
-        """Add ``mask_probabilities (D, M, M)`` of the detected class to each image's detections."""
+        """Add what :meth:`roi_masks` gives to each image's detections."""
         boxes, labels = split_detections(detections)
-        logits = self.head(self.pool(features, boxes, sizes))
-        probabilities = own_class(logits, labels).float().sigmoid()
-        return add_rows(detections, mask_probabilities=probabilities)
+        return add_rows(detections, **self.roi_masks(self.pool(features, boxes, sizes), labels))
+
+    def roi_masks(self, pooled: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """``mask_probabilities (D, M, M)`` of the classes ``(D,)`` of detections with features ``(D, C, 14, 14)``."""
+        return {"mask_probabilities": own_class(self.head(pooled), labels).float().sigmoid()}

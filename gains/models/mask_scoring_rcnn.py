@@ -12,8 +12,9 @@ from torch.nn import functional as F
 
 from gains.models.mask_rcnn import MaskBranch
 from gains.models.parts.box_branch import Features, Sizes
-from gains.models.parts.detections import Detections, add_rows, split_detections
-from gains.models.parts.mask_head import MaskHead, conv_stack, he_init, mask_loss, mask_targets, own_class
+from gains.models.parts.detections import Detections
+from gains.models.parts.layers import conv_stack, he_init, normal_init, vector_stack
+from gains.models.parts.mask_head import MaskHead, mask_loss, mask_targets, own_class
 from gains.models.parts.mask_iou import mask_iou, visible_share
 from gains.models.parts.sampling import RoISamples, Target
 
@@ -33,14 +34,9 @@ class MaskIoUHead(nn.Module):
         last = nn.Conv2d(channels, channels, 3, stride=2, padding=1)
         he_init(last)
         self.convs = nn.Sequential(*conv_stack(channels_in + 1, channels, 3), last, nn.ReLU(inplace=True))
-        hidden = [nn.Linear(channels * 7**2, width), nn.Linear(width, width)]
-        for layer in hidden:
-            nn.init.kaiming_uniform_(layer.weight, a=1)
-            nn.init.zeros_(layer.bias)
-        self.vectors = nn.Sequential(hidden[0], nn.ReLU(inplace=True), hidden[1], nn.ReLU(inplace=True))
+        self.vectors = vector_stack(channels * 7**2, width)
         self.predictor = nn.Linear(width, num_classes)
-        nn.init.normal_(self.predictor.weight, std=0.01)
-        nn.init.zeros_(self.predictor.bias)
+        normal_init(self.predictor, 0.01)
 
     def forward(self, pooled: Tensor, probabilities: Tensor) -> Tensor:
         """IoU per class ``(P, K)`` from RoI features ``(P, C, 14, 14)`` and mask probabilities ``(P, 28, 28)``."""
@@ -62,11 +58,9 @@ class MaskScoringBranch(MaskBranch):
         super().__init__(head)
         self.iou = iou
 
-    def losses(self, features: Features, samples: RoISamples, sizes: Sizes, targets: list[Target]) -> dict[str, Tensor]:
+    def roi_losses(self, pooled: Tensor, samples: RoISamples, targets: list[Target]) -> dict[str, Tensor]:
         """Mask R-CNN's ``loss_mask``, and ``loss_mask_iou``, whose gradient reaches the mask head as well."""
-        samples = samples.positives()
         labels = torch.cat(samples.labels)
-        pooled = self.pool(features, samples.boxes, sizes)
         logits = self.head(pooled)
         target = mask_targets(samples, targets)
         own = own_class(logits, labels).float()
@@ -76,12 +70,18 @@ class MaskScoringBranch(MaskBranch):
 
     def predict(self, features: Features, detections: list[Detections], sizes: Sizes) -> list[Detections]:
         """As Mask R-CNN's, with ``scores`` times the estimated IoU; the class score stays as ``class_scores``."""
-        boxes, labels = split_detections(detections)
-        pooled = self.pool(features, boxes, sizes)
+        return [
+            {**found, "scores": found["scores"] * found["mask_iou"], "class_scores": found["scores"]}
+            for found in super().predict(features, detections, sizes)
+        ]
+
+    def roi_masks(self, pooled: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """As Mask R-CNN's, with the estimate ``mask_iou (D,)`` in [0, 1]."""
         masks = own_class(self.head(pooled), labels).float().sigmoid()
-        estimate = own_class(self.iou(pooled, masks), labels).float().clamp(0, 1)
-        class_scores = torch.cat([found["scores"] for found in detections])
-        return add_rows(detections, mask_probabilities=masks, scores=class_scores * estimate, class_scores=class_scores)
+        return {
+            "mask_probabilities": masks,
+            "mask_iou": own_class(self.iou(pooled, masks), labels).float().clamp(0, 1),
+        }
 
 
 def mask_iou_loss(estimate: Tensor, truth: Tensor) -> Tensor:

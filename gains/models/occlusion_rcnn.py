@@ -14,8 +14,6 @@ from torch.nn import functional as F
 
 from gains.models.mask_rcnn import MaskBranch
 from gains.models.parts.amodal import amodal_targets
-from gains.models.parts.box_branch import Features, Sizes
-from gains.models.parts.detections import Detections, add_rows, split_detections
 from gains.models.parts.mask_head import MaskHead, mask_loss, own_class
 from gains.models.parts.sampling import RoISamples, Target
 
@@ -40,11 +38,9 @@ class OcclusionMaskBranch(MaskBranch):
         super().__init__(head)
         self.visible_head = visible_head
 
-    def losses(self, features: Features, samples: RoISamples, sizes: Sizes, targets: list[Target]) -> dict[str, Tensor]:
+    def roi_losses(self, pooled: Tensor, samples: RoISamples, targets: list[Target]) -> dict[str, Tensor]:
         """Losses of the three masks; targets need the derived ``visible_masks``."""
-        samples = samples.positives()
         labels = torch.cat(samples.labels)
-        pooled = self.pool(features, samples.boxes, sizes)
         whole, visible = self.head(pooled), self.visible_head(pooled)
         truth = amodal_targets(samples, targets)
         return {
@@ -53,15 +49,12 @@ class OcclusionMaskBranch(MaskBranch):
             "loss_invisible": mask_loss(invisible_logits(whole, visible), labels, truth.hidden),
         }
 
-    def predict(self, features: Features, detections: list[Detections], sizes: Sizes) -> list[Detections]:
+    def roi_masks(self, pooled: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """As Mask R-CNN's, with ``visible_probabilities`` and ``invisible_probabilities (D, 28, 28)``."""
-        boxes, labels = split_detections(detections)
-        pooled = self.pool(features, boxes, sizes)
         whole = own_class(self.head(pooled), labels).float()
         visible = own_class(self.visible_head(pooled), labels).float()
-        return add_rows(
-            detections,
-            mask_probabilities=whole.sigmoid(),
-            visible_probabilities=visible.sigmoid(),
-            invisible_probabilities=invisible_logits(whole, visible).sigmoid(),
-        )
+        return {
+            "mask_probabilities": whole.sigmoid(),
+            "visible_probabilities": visible.sigmoid(),
+            "invisible_probabilities": invisible_logits(whole, visible).sigmoid(),
+        }

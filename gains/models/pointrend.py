@@ -7,14 +7,16 @@ up to 224 (section 3.1). As published, the mask branch trains on the boxes that 
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gains.models.parts.box_branch import BoxBranch, Features, Sizes
+from gains.models.parts.box_branch import BoxBranch, BoxOutput, Features, Sizes
 from gains.models.parts.detections import Detections, add_rows
-from gains.models.parts.mask_head import he_init, mask_loss, mask_targets, own_class
+from gains.models.parts.layers import he_init, normal_init, vector_stack
+from gains.models.parts.mask_head import mask_loss, mask_targets, own_class
 from gains.models.parts.point_sampling import (
     box_to_image,
     cell_centres,
@@ -40,18 +42,12 @@ PointLogits = Callable[[Tensor], Tensor]
 class PointRendBoxBranch(BoxBranch):
     """Box branch that hands its refined boxes, not the proposals, to the mask branch."""
 
-    def losses(
-        self, features: Features, proposals: list[Tensor], sizes: Sizes, targets: list[Target]
-    ) -> tuple[dict[str, Tensor], RoISamples]:
-        """Box losses, and the RoIs with their boxes refined for the class they train on (unchanged background)."""
-        samples = self.sampler(proposals, targets)
-        output = self.head(self.head.pool(features, samples.boxes, sizes))
+    def for_masks(self, output: BoxOutput, samples: RoISamples) -> RoISamples:
+        """The RoIs with their boxes refined for the class they train on; background stays where it is."""
         labels, boxes = torch.cat(samples.labels), torch.cat(samples.boxes)
         refined = self.head.own_boxes(output, boxes, labels)
         moved = torch.where(labels[:, None] > 0, refined, boxes)
-        parts = torch.split(moved, [len(part) for part in samples.boxes])
-        predicted = RoISamples(list(parts), samples.labels, samples.matched, samples.matched_boxes)
-        return self.head.losses(output, samples), predicted
+        return replace(samples, boxes=list(torch.split(moved, [len(part) for part in samples.boxes])))
 
 
 class CoarseMaskHead(nn.Module):
@@ -68,16 +64,11 @@ class CoarseMaskHead(nn.Module):
         super().__init__()
         reduce = nn.Conv2d(channels_in, channels, 2, stride=2)
         he_init(reduce)
-        hidden = [nn.Linear(channels * COARSE_SIDE**2, width), nn.Linear(width, width)]
-        for layer in hidden:
-            nn.init.xavier_uniform_(layer.weight)
-            nn.init.zeros_(layer.bias)
         self.num_classes = num_classes
         self.reduce = nn.Sequential(reduce, nn.ReLU(inplace=True))
-        self.vectors = nn.Sequential(hidden[0], nn.ReLU(inplace=True), hidden[1], nn.ReLU(inplace=True))
+        self.vectors = vector_stack(channels * COARSE_SIDE**2, width)
         self.predictor = nn.Linear(width, num_classes * COARSE_SIDE**2)
-        nn.init.normal_(self.predictor.weight, std=0.001)
-        nn.init.zeros_(self.predictor.bias)
+        normal_init(self.predictor, 0.001)
 
     def forward(self, level: Tensor, boxes: list[Tensor]) -> Tensor:
         """Class logits ``(P, K, 7, 7)`` of boxes ``(P, 4)`` per image on a level ``(N, C, H, W)``."""
@@ -106,9 +97,7 @@ class PointHead(nn.Module):
             he_init(layer)
         self.hidden = nn.ModuleList(layers)
         self.predictor = nn.Conv1d(channels + num_classes, num_classes, 1)
-        nn.init.normal_(self.predictor.weight, std=0.001)
-        assert self.predictor.bias is not None
-        nn.init.zeros_(self.predictor.bias)
+        normal_init(self.predictor, 0.001)
 
     def forward(self, fine: Tensor, coarse: Tensor) -> Tensor:
         """Class logits ``(R, K, P)`` from fine features ``(R, C, P)`` and coarse logits ``(R, K, P)``."""

@@ -183,4 +183,4 @@ def test_losses_stay_what_they_were(scene: Any) -> None:
     torch.nn.init.normal_(model.point.predictor.weight, std=0.3)
     losses = model.losses(scene.features, scene.samples, scene.sizes, scene.targets)
     found = {name: loss.item() for name, loss in losses.items()}
-    assert found == pytest.approx({"loss_mask": 0.69960, "loss_point": 0.71808}, rel=1e-3)
+    assert found == pytest.approx({"loss_mask": 0.68588, "loss_point": 0.71107}, rel=1e-3)

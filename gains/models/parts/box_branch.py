@@ -111,15 +111,15 @@ class BoxHead(nn.Module):
         truth = self.coder.encode_single(
             torch.cat(samples.matched_boxes)[foreground], torch.cat(samples.boxes)[foreground]
         )
-        predicted = self.own_deltas(output, labels)[foreground]
-        return F.l1_loss(predicted, truth.to(predicted), reduction="none")
+        predicted = self.own_deltas(output, labels)[foreground].float()
+        return F.l1_loss(predicted, truth, reduction="none")
 
     def losses(self, output: BoxOutput, samples: RoISamples) -> dict[str, Tensor]:
         """Cross entropy averaged over all R RoIs, and L1 of the foreground deltas, summed and divided by R."""
         labels = torch.cat(samples.labels)
         count = max(len(labels), 1)
         return {
-            "loss_classifier": F.cross_entropy(output.logits, labels, reduction="sum") / count,
+            "loss_classifier": F.cross_entropy(output.logits.float(), labels, reduction="sum") / count,
             "loss_box_reg": self.regression_residual(output, samples).sum() / count,
         }
 
@@ -145,7 +145,11 @@ class BoxBranch(nn.Module):
         """Box losses of the batch, and the RoIs on which the mask branch is to train."""
         samples = self.sampler(proposals, targets)
         output = self.head(self.head.pool(features, samples.boxes, sizes))
-        return self.head.losses(output, samples), samples
+        return self.head.losses(output, samples), self.for_masks(output, samples)
+
+    def for_masks(self, output: BoxOutput, samples: RoISamples) -> RoISamples:
+        """The RoIs on which the mask branch is to train: those that the box branch has trained on."""
+        return samples
 
     def detect(self, features: Features, proposals: list[Tensor], sizes: Sizes) -> list[dict[str, Tensor]]:
         """Detections of each image, see :class:`DetectionFilter`."""

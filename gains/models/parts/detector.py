@@ -1,4 +1,4 @@
-"""The frame of every one-stage method: images to a batch, a batch to features, features to losses or detections."""
+"""The frame of every method: images to a batch, a batch to features, features to losses or detections."""
 
 from abc import ABC, abstractmethod
 from typing import Any
@@ -15,15 +15,16 @@ from gains.models.parts.transform import ImageTransform
 class Detector(nn.Module, ABC):
     """Transform and backbone; what follows is the method's own.
 
-    Args:
-        backbone: batch of images to feature maps by name.
+    The call follows torchvision's detection models: in training ``model(images, targets)`` gives weighted losses by
+    name, at inference ``model(images)`` gives one dict per image in that image's own coordinates.
+
+    Attributes:
         transform: normalises, resizes and batches.
+        backbone: batch of images to feature maps by name.
     """
 
-    def __init__(self, backbone: nn.Module, transform: ImageTransform) -> None:
-        super().__init__()
-        self.transform = transform
-        self.backbone = backbone
+    transform: ImageTransform
+    backbone: nn.Module
 
     @abstractmethod
     def losses(self, batch: ImageList, features: Features, targets: list[Target]) -> dict[str, Tensor]:
@@ -42,7 +43,8 @@ class Detector(nn.Module, ABC):
 
         Returns:
             Training: scalar losses by name. Inference: per image ``boxes (D, 4)`` xyxy, ``labels (D,)`` from 1,
-            ``scores (D,)`` descending, ``masks`` (see :class:`gains.models.parts.full_image_masks.FullImageMasks`).
+            ``scores (D,)`` descending, ``masks`` (with ``len``, ``crops()`` and ``to_rle()``, see
+            :class:`gains.models.parts.roi_masks.RoIMasks`), and what the method adds.
 
         Raises:
             ValueError: in training mode without targets.

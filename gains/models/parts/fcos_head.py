@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gains.models.parts.backbone import NORMS
+from gains.models.parts.layers import normal_init
 
 PRIOR = 0.01
 """Class probability every location starts with, so that the mass of background does not dominate (Lin et al. 2017)."""
@@ -60,9 +61,7 @@ class FCOSHead(nn.Module):
         self.scales = nn.Parameter(torch.ones(levels))
         for layer in self.modules():
             if isinstance(layer, nn.Conv2d):
-                nn.init.normal_(layer.weight, std=0.01)
-                assert layer.bias is not None
-                nn.init.zeros_(layer.bias)
+                normal_init(layer, 0.01)
         assert self.logits.bias is not None
         nn.init.constant_(self.logits.bias, math.log(PRIOR / (1 - PRIOR)))
 

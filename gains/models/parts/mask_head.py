@@ -7,29 +7,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gains.masks import InstanceCrops
+from gains.models.parts.layers import conv_stack, he_init, normal_init
 from gains.models.parts.sampling import RoISamples, Target
 
 MASK_SIZE = 28
 """Side of the mask grid in cells."""
-
-
-def conv_stack(channels_in: int, channels: int, count: int) -> nn.Sequential:
-    """``count`` times 3x3 convolution and ReLU, the first from ``channels_in``, He-initialised."""
-    layers: list[nn.Module] = []
-    for index in range(count):
-        layers += [nn.Conv2d(channels_in if index == 0 else channels, channels, 3, padding=1), nn.ReLU(inplace=True)]
-    stack = nn.Sequential(*layers)
-    for layer in stack:
-        if isinstance(layer, nn.Conv2d):
-            he_init(layer)
-    return stack
-
-
-def he_init(layer: nn.Conv1d | nn.Conv2d | nn.ConvTranspose2d) -> None:
-    """He normal weights (fan-out) and zero bias."""
-    nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
-    assert layer.bias is not None
-    nn.init.zeros_(layer.bias)
 
 
 class MaskPredictor(nn.Module):
@@ -40,9 +22,7 @@ class MaskPredictor(nn.Module):
         self.upsample = nn.ConvTranspose2d(channels, channels, 2, stride=2)
         self.logits = nn.Conv2d(channels, num_classes, 1)
         he_init(self.upsample)
-        nn.init.normal_(self.logits.weight, std=0.001)
-        assert self.logits.bias is not None
-        nn.init.zeros_(self.logits.bias)
+        normal_init(self.logits, 0.001)
 
     def forward(self, features: Tensor) -> Tensor:
         """Logits."""

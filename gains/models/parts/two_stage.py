@@ -1,6 +1,6 @@
 """The frame of every RoI-based method: backbone, proposals, box branch, mask branch."""
 
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -9,6 +9,7 @@ from torchvision.models.detection.rpn import RegionProposalNetwork
 
 from gains.models.parts.box_branch import Features, Sizes
 from gains.models.parts.detections import Detections
+from gains.models.parts.detector import Detector
 from gains.models.parts.roi_masks import RoIMasks
 from gains.models.parts.sampling import RoISamples, Target
 from gains.models.parts.transform import ImageTransform, rescale_boxes
@@ -64,11 +65,8 @@ class RoIPath(nn.Module):
         return self.mask.predict(features, detections, batch.image_sizes)
 
 
-class TwoStageDetector(RoIPath):
+class TwoStageDetector(RoIPath, Detector):
     """A backbone with one such path behind it.
-
-    The call follows torchvision's detection models: in training ``model(images, targets)`` gives weighted losses by
-    name, at inference ``model(images)`` gives one dict per image in that image's own coordinates.
 
     Args:
         backbone: images to pyramid levels.
@@ -90,27 +88,8 @@ class TwoStageDetector(RoIPath):
         self.transform = transform
         self.backbone = backbone
 
-    def forward(self, images: list[Tensor], targets: list[Target] | None = None) -> Any:
-        """Losses in training, predictions at inference.
-
-        Args:
-            images: ``(3, H, W)`` float in [0, 1], sizes may differ.
-            targets: ground truth, needed in training only.
-
-        Returns:
-            Training: scalar losses by name. Inference: per image ``boxes (D, 4)`` xyxy, ``labels (D,)`` from 1,
-            ``scores (D,)`` descending, ``masks`` (:class:`RoIMasks`) and what the branches add.
-
-        Raises:
-            ValueError: in training mode without targets.
-        """
-        batch = self.transform(images)
-        features = self.backbone(batch.tensors)
-        if self.training:
-            if targets is None:
-                raise ValueError("a model in training mode needs targets; call .eval() to predict")
-            return self.losses(batch, features, targets)
-        originals = [(int(image.shape[-2]), int(image.shape[-1])) for image in images]
+    def predict(self, batch: ImageList, features: Features, originals: Sizes) -> list[Detections]:
+        """Detections of each image in its original coordinates, best score first."""
         return [
             to_image(found, size, original)
             for found, size, original in zip(self.detect(batch, features), batch.image_sizes, originals, strict=True)
