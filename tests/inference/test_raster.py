@@ -11,6 +11,7 @@ from PIL import Image
 
 from gains.data.intensity import to_unit_rgb, value_range
 from gains.errors import InputError
+from gains.inference import raster as raster_module
 from gains.inference.raster import ArrayRaster, open_rasters
 
 RNG = np.random.default_rng(0)
@@ -97,8 +98,10 @@ def test_only_the_needed_tiles_are_decoded(tmp_path: Path) -> None:
     path = tmp_path / "image.tif"
     tifffile.imwrite(path, np.zeros((512, 512), np.uint8), tile=(64, 64), compression="zlib")
     [raster] = open_rasters(path)
+    cache = raster.regions._cache  # type: ignore[attr-defined]
+    assert list(cache) == [(0, 63)]  # the last, looked at when the file is opened
     raster.read((70, 70, 130, 90))
-    assert len(raster.regions._cache) == 2  # type: ignore[attr-defined]
+    assert sorted(cache) == [(0, 9), (0, 10), (0, 63)]
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "P", "1", "LA", "I;16"])
@@ -132,6 +135,29 @@ def test_a_truncated_file_is_an_error_that_names_it(tmp_path: Path) -> None:
         path.write_bytes(path.read_bytes()[: GRAY.nbytes // 2])
         with pytest.raises(InputError, match=r"cut\.tif is a damaged TIFF"):
             [raster.read((0, 0, 123, 77)) for raster in open_rasters(path)]
+
+
+@pytest.mark.parametrize("stored", [{"tile": (32, 48)}, {"rowsperstrip": 10}, {"compression": "zlib"}], ids=str)
+@pytest.mark.parametrize("tag", ["ImageWidth", "ImageLength"])
+def test_a_file_that_claims_a_size_it_has_not_is_refused_at_once(
+    tmp_path: Path, stored: dict[str, Any], tag: str
+) -> None:
+    path = tmp_path / "bomb.tif"
+    tifffile.imwrite(path, GRAY, **stored)
+    with tifffile.TiffFile(path, mode="r+b") as file:
+        file.pages[0].tags[tag].overwrite(2_000_000_000)
+    with pytest.raises(InputError, match=r"bomb\.tif is a damaged TIFF"):
+        open_rasters(path)
+
+
+def test_an_image_beyond_the_memory_is_an_error_that_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: Path) -> None:
+        raise MemoryError
+
+    (tmp_path / "large.png").write_bytes(b"\x89PNG")
+    monkeypatch.setattr(raster_module, "read_image", full)
+    with pytest.raises(InputError, match=r"large\.png does not fit into memory"):
+        open_rasters(tmp_path / "large.png")
 
 
 @pytest.mark.parametrize("content", [b"", b"II*\0", b"II*\0" + bytes(40), b"not an image", b"\x89PNG\r\n\x1a\nxx"])
