@@ -124,12 +124,12 @@ class CondInst(Detector):
         targets: list[Target],
     ) -> Tensor:
         """Mean dice loss of the masks drawn by (a random choice of) the positive locations."""
-        dice = [maps.float().sum() * 0 + output.extra.float().sum() * 0]
+        nothing = maps.float().sum() * 0 + output.extra.float().sum() * 0
         image, place = torch.nonzero(torch.stack([target.labels for target in assigned]), as_tuple=True)
         if len(image) > self.max_masks:
             chosen = torch.randperm(len(image), device=image.device)[: self.max_masks]
             image, place = image[chosen], place[chosen]
-        values = []
+        dice, visible = [], []
         for index, target in enumerate(targets):
             rows = place[image == index]
             if len(rows) == 0:
@@ -137,12 +137,13 @@ class CondInst(Detector):
             probabilities = self._draw(maps[index], output.extra[index, rows], locations, rows)
             grid = (int(probabilities.shape[1]), int(probabilities.shape[2]))
             truth = subsample(target["masks"], grid, MASK_STRIDE, MASK_STRIDE // 2)[assigned[index].instance[rows]]
-            # A mask that falls between the cells has nothing to be drawn.
-            visible = truth.flatten(1).any(1).bool()
-            values.append(squared_dice(probabilities[visible], truth[visible]))
-        if values and len(joined := torch.cat(values)):
-            dice.append(joined.mean())
-        return torch.stack(dice).sum()
+            dice.append(squared_dice(probabilities, truth))
+            visible.append(truth.flatten(1).any(1))
+        if not dice:
+            return nothing
+        # A mask that falls between the cells has nothing to be drawn.
+        counts = torch.cat(visible).float()
+        return nothing + (torch.cat(dice) * counts).sum() / counts.sum().clamp(min=1)
 
     def _draw(self, features: Tensor, parameters: Tensor, locations: Locations, rows: Tensor) -> Tensor:
         """Mask probabilities ``(P, H/4, W/4)`` of the locations ``rows (P,)`` of one image."""

@@ -150,9 +150,10 @@ def test_pixels_are_updated_before_queries_read_them() -> None:
 
 
 def test_hungarian_of_nothing_and_of_broken_costs() -> None:
-    assert [len(side) for side in hungarian(torch.zeros(5, 0))] == [0, 0]
-    assert [len(side) for side in hungarian(torch.full((3, 2), torch.nan))] == [2, 2]
-    rows, columns = hungarian(torch.tensor([[1.5, 5], [0, 0], [4, 1]]))
+    tables = [torch.zeros(5, 0), torch.full((3, 2), torch.nan), torch.tensor([[1.5, 5], [0, 0], [4, 1]])]
+    nothing, broken, (rows, columns) = hungarian(tables)
+    assert [len(side) for side in nothing] == [0, 0]
+    assert [len(side) for side in broken] == [2, 2]
     assert dict(zip(rows.tolist(), columns.tolist(), strict=True)) == {1: 0, 2: 1}
 
 

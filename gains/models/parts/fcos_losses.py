@@ -22,8 +22,8 @@ def fcos_losses(output: FCOSOutput, targets: list[LocationTargets]) -> dict[str,
         cross entropy, mean over the positives. Without positives the last two are zero and keep the head in the graph.
     """
     labels = torch.stack([target.labels for target in targets])
-    positive = labels > 0
-    count = positive.sum().clamp(min=1)
+    positive = torch.nonzero(labels, as_tuple=True)
+    count = max(len(positive[0]), 1)
     logits = output.logits.float()
     truth = F.one_hot(labels, logits.shape[2] + 1)[:, :, 1:].to(logits)
     wanted = torch.stack([target.distances for target in targets])[positive]

@@ -39,12 +39,17 @@ Match = tuple[Tensor, Tensor]
 """Indices of the matched queries (or pixels) and of their instances, both ``(P,)`` int64, P = min(Q, G)."""
 
 
-def hungarian(cost: Tensor) -> Match:
-    """Cheapest one-to-one assignment of a table ``(Q, G)``; empty where either side is."""
-    # Not a number or infinite costs (a diverged run) must not end it inside SciPy.
-    table = np.nan_to_num(cost.detach().float().cpu().numpy(), nan=1e6, posinf=1e6, neginf=-1e6)
-    rows, columns = linear_sum_assignment(table)
-    return torch.as_tensor(rows, device=cost.device), torch.as_tensor(columns, device=cost.device)
+def hungarian(costs: list[Tensor]) -> list[Match]:
+    """Cheapest one-to-one assignment of each table ``(Q, G)``; empty where either side is."""
+    # All tables leave the device together, so that it is waited for once.
+    together = torch.cat([cost.detach().float().flatten() for cost in costs]).cpu()
+    matches = []
+    for cost, values in zip(costs, torch.split(together, [cost.numel() for cost in costs]), strict=True):
+        # Not a number or infinite costs (a diverged run) must not end it inside SciPy.
+        table = np.nan_to_num(values.reshape(cost.shape).numpy(), nan=1e6, posinf=1e6, neginf=-1e6)
+        rows, columns = linear_sum_assignment(table)
+        matches.append((torch.as_tensor(rows, device=cost.device), torch.as_tensor(columns, device=cost.device)))
+    return matches
 
 
 @torch.no_grad()
@@ -60,11 +65,11 @@ def match_queries(
         size: ``(height, width)`` of the padded input in pixels.
         num_points: random points on which masks are compared, the same for all queries and instances of an image.
     """
-    matches = []
+    costs = []
     scale = locations.new_tensor([size[1], size[0]])
     for logits, masks, places, truth in zip(output.logits, output.masks, locations, truths, strict=True):
         if len(truth.classes) == 0:
-            matches.append(hungarian(logits[:, :0]))
+            costs.append(logits[:, :0])
             continue
         points = torch.rand(1, num_points, 2, device=logits.device)
         instances = torch.arange(len(truth.classes), device=logits.device)
@@ -75,19 +80,19 @@ def match_queries(
         cost += MASK_COST * pairwise_bce(predicted, wanted) + DICE_COST * pairwise_linear_dice(
             predicted.sigmoid(), wanted
         )
-        matches.append(hungarian(cost - LOCATION_COST * inside.T))
-    return matches
+        costs.append(cost - LOCATION_COST * inside.T)
+    return hungarian(costs)
 
 
 @torch.no_grad()
 def match_pixels(proposals: Proposals, truths: list[Truth]) -> list[Match]:
     """Match each instance to the one pixel of the proposal map that shall propose it, by class and place."""
-    matches = []
+    costs = []
     for logits, truth in zip(proposals.logits, truths, strict=True):
         probability = logits.float().softmax(0)[truth.classes]
         cost = -CLASS_COST * probability - LOCATION_COST * truth.touched
-        matches.append(hungarian(cost.flatten(1).T))
-    return matches
+        costs.append(cost.flatten(1).T)
+    return hungarian(costs)
 
 
 def pairwise_bce(logits: Tensor, truth: Tensor) -> Tensor:
