@@ -5,11 +5,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import torch
 from scipy import ndimage
 
 from gains.inference.instances import Instances
-from gains.inference.overlaps import overlapping_pairs
+from gains.inference.overlaps import overlapping_pairs, window
 from gains.inference.raster import Raster
+from gains.masks import InstanceCrops
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -88,27 +90,18 @@ def _shape(mask: npt.NDArray[np.bool_], box: npt.NDArray[np.int64]) -> list[floa
 
 
 def _add_overlaps(table: pd.DataFrame, instances: Instances) -> None:
-    first, second, _ = overlapping_pairs(instances.masks)
-    covered: dict[int, npt.NDArray[np.bool_]] = {}
-    others: dict[int, list[int]] = {}
-    boxes = instances.boxes
-    for i, j in [
-        *zip(first.tolist(), second.tolist(), strict=True),
-        *zip(second.tolist(), first.tolist(), strict=True),
-    ]:
-        left, top = np.maximum(boxes[i, :2], boxes[j, :2])
-        right, bottom = np.minimum(boxes[i, 2:], boxes[j, 2:])
-        shared = covered.setdefault(i, np.zeros_like(instances.crop(i)))
-        (x, y), (other_x, other_y) = boxes[i, :2], boxes[j, :2]
-        other = instances.crop(j)[top - other_y : bottom - other_y, left - other_x : right - other_x]
-        shared[top - y : bottom - y, left - x : right - x] |= other
-        others.setdefault(i, []).append(j + 1)
-    count = range(len(instances))
-    table["overlap_area"] = [
-        int(np.count_nonzero(covered[index] & instances.crop(index))) if index in covered else 0 for index in count
-    ]
-    table["overlap_neighbours"] = [len(others.get(index, [])) for index in count]
-    table["overlap_ids"] = [" ".join(map(str, sorted(others.get(index, [])))) for index in count]
+    masks, boxes = instances.masks, instances.boxes
+    covered = InstanceCrops(torch.zeros_like(masks.values), masks.boxes, masks.size)
+    others: list[list[int]] = [[] for _ in range(len(masks))]
+    first, second, _ = overlapping_pairs(masks)
+    for i, j in zip(np.concatenate([first, second]), np.concatenate([second, first]), strict=True):
+        part = window(covered, i, boxes[j])
+        part |= window(masks, j, boxes[i])
+        others[i].append(int(j) + 1)
+    shared = InstanceCrops(covered.values & masks.values, masks.boxes, masks.size)
+    table["overlap_area"] = shared.areas().long().tolist()
+    table["overlap_neighbours"] = [len(ids) for ids in others]
+    table["overlap_ids"] = [" ".join(map(str, sorted(ids))) for ids in others]
 
 
 def _add_intensities(table: pd.DataFrame, instances: Instances, image: Raster) -> None:
