@@ -18,11 +18,6 @@ from gains.models.parts.fcos_targets import Locations, LocationTargets, assign, 
 LEVELS = [(16, 16), (8, 8), (4, 4), (2, 2), (1, 1)]  # of a 128 x 128 input
 
 
-def test_parameter_counts_are_the_published_ones(parameters: Callable[..., float]) -> None:
-    assert parameters("condinst", num_classes=1) == pytest.approx(33.93, rel=1e-3)
-    assert parameters("condinst", "model/size=r101", num_classes=1) == pytest.approx(52.87, rel=1e-3)
-
-
 def test_the_controller_generates_169_parameters(build: Callable[..., nn.Module]) -> None:
     assert NUM_PARAMETERS == 169
     assert build("condinst").head.extra.out_channels == NUM_PARAMETERS

@@ -76,11 +76,30 @@ def make_targets(derived: dict[str, Callable[..., Any]], num_classes: int, empty
     ]
 
 
-@pytest.mark.parametrize("empty", [False, True], ids=["one_without_truth", "no_truth"])
-def test_training_step(subject: Any, empty: bool) -> None:
+def make_crowd(derived: dict[str, Callable[..., Any]], num_classes: int) -> Targets:
+    """120 small objects in the first image, a single one in the second."""
+    grid = [(8 * column, 5 * row, 8 * column + 9, 5 * row + 7) for row in range(12) for column in range(10)]
+    boxes = [(x0, y0, min(x1, SIZES[0][1]), min(y1, SIZES[0][0])) for x0, y0, x1, y1 in grid]
+    return [
+        make_target(derived, num_classes, SIZES[0], boxes),
+        make_target(derived, num_classes, SIZES[1], [(5, 5, 50, 60)]),
+    ]
+
+
+@pytest.mark.parametrize("truth", ["one_without", "none", "crowd"])
+def test_training_step(subject: Any, truth: str) -> None:
     network, derived, num_classes = subject
+    if truth == "crowd":
+        targets = make_crowd(derived, num_classes)
+    else:
+        targets = make_targets(derived, num_classes, empty=truth == "none")
+    check_step(network, targets)
+
+
+def check_step(network: nn.Module, targets: Targets) -> None:
+    """Every loss is finite, and every parameter gets a finite gradient."""
     network.train().zero_grad(set_to_none=True)
-    losses = network(make_images(), make_targets(derived, num_classes, empty))
+    losses = network(make_images(), targets)
     assert all(name.startswith("loss_") for name in losses)
     for name, loss in losses.items():
         assert loss.shape == (), name
@@ -129,8 +148,9 @@ def test_same_seed_same_losses(subject: Any) -> None:
 @pytest.mark.parametrize("subject", TWO_CLASSES, indirect=True, ids=MODELS)
 def test_mixed_precision(subject: Any) -> None:
     network, derived, num_classes = subject
-    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-        losses = network.train()(make_images()[:1], make_targets(derived, num_classes)[:1])
-        predictions = network.eval()(make_images()[:1])
-    assert all(torch.isfinite(loss) for loss in losses.values())
+    with torch.autocast("cpu", torch.bfloat16):
+        check_step(network, make_targets(derived, num_classes))
+        with torch.no_grad():
+            predictions = network.eval()(make_images())
     assert all(0 < len(found["masks"].to_rle()) == len(found["scores"]) for found in predictions)
+    assert all(found["scores"].dtype == found["boxes"].dtype == torch.float32 for found in predictions)

@@ -329,17 +329,3 @@ def test_detections_of_both_paths_are_joined_best_first(
         torch.testing.assert_close(image["masks"].probabilities[mine], first_path["mask_probabilities"][theirs])
         assert len(capped["masks"]) == 25
         assert torch.equal(capped["scores"], image["scores"][:25])
-
-
-@pytest.mark.parametrize(
-    ("overrides", "settings", "millions"),
-    [
-        ([], {"num_classes": 1}, 73.36),
-        (["model.network.mask.chained_guidance=false"], {"num_classes": 1}, 63.92),
-        ([], {"num_classes": 2, "target_label": 1}, 119.92),
-    ],
-)
-def test_published_size(
-    parameters: Callable[..., float], overrides: list[str], settings: dict[str, int], millions: float
-) -> None:
-    assert parameters("donet", *overrides, **settings) == pytest.approx(millions, rel=1e-3)

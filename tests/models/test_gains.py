@@ -3,6 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scenes import make_decided
 
 from gains.masks import InstanceCrops
 from gains.models.gains import AnomalyBranch, FusionUnit, GAInSMaskBranch, anomaly_loss
@@ -109,6 +110,15 @@ def test_sampled_anomaly_rois_estimate_the_full_loss() -> None:
     assert enough["loss_anomaly"].item() == pytest.approx(everything["loss_anomaly"].item(), rel=1e-5)
     one = branch(anomaly_rois_per_image=1).losses(features, samples, [(64, 64)], targets)
     assert one["loss_mask"].item() == pytest.approx(everything["loss_mask"].item(), rel=1e-6)
+
+
+def test_losses_stay_what_they_were() -> None:
+    torch.manual_seed(5)
+    features, samples, targets = scene()
+    module = branch()
+    make_decided(module)
+    found = {name: loss.item() for name, loss in module.losses(features, samples, [(64, 64)], targets).items()}
+    assert found == pytest.approx({"loss_mask": 0.85101, "loss_anomaly": 9.26302}, rel=1e-3)
 
 
 def test_no_foreground_gives_zero_and_keeps_the_graph() -> None:
