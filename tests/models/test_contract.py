@@ -1,10 +1,12 @@
 """What every model has to keep to, whatever its method: one model per file in conf/model."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
+from far_device import Far, far_device, send, waits
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
@@ -154,3 +156,37 @@ def test_mixed_precision(subject: Any) -> None:
             predictions = network.eval()(make_images())
     assert all(0 < len(found["masks"].to_rle()) == len(found["scores"]) for found in predictions)
     assert all(found["scores"].dtype == found["boxes"].dtype == torch.float32 for found in predictions)
+
+
+WAITS = {"condinst": 8, "fastinst": 5}
+"""How often a training step on two images may wait for the device; RoIs are picked by value, so 100 elsewhere."""
+
+
+def far_target(target: dict[str, Any]) -> dict[str, Any]:
+    """A target as the data module hands it to a model on another device: boxes of crops stay on the CPU."""
+    tensors = {name: Far(value) for name, value in target.items() if isinstance(value, Tensor)}
+    crops = {name: value for name, value in target.items() if isinstance(value, InstanceCrops)}
+    return tensors | {name: replace(value, values=Far(value.values)) for name, value in crops.items()}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_on_another_device(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No tensor is made in the wrong place, and the device is waited for no more often than necessary."""
+    network, derived = assemble(name, 2)
+    expected = network.train()(make_images(), make_targets(derived, 2)) if name == "condinst" else None
+    send(network)
+    targets = [far_target(target) for target in make_targets(derived, 2)]
+    with far_device(monkeypatch):
+        images = [Far(image) for image in make_images()]
+        losses = network.train()(images, targets)
+        assert len(waits) <= WAITS.get(name, 100), waits
+        total = sum(losses.values())
+        total.backward()
+        with torch.no_grad():
+            predictions = network.eval()(images)
+        assert all(len(found["masks"].to_rle()) == len(found["scores"]) > 0 for found in predictions)
+    assert isinstance(total, Far)
+    assert all(isinstance(parameter.grad, Far) for parameter in network.parameters() if parameter.grad is not None)
+    if expected is not None:  # nothing random in it
+        for key, loss in expected.items():
+            torch.testing.assert_close(losses[key].inner, loss.detach())
