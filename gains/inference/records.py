@@ -100,7 +100,12 @@ def write_record(output: Path, record: Record) -> None:
         temporary.write_text(json.dumps(asdict(record)))
 
 
-def read_records(output: Path) -> list[Record]:
-    """The records of a folder of results, by name."""
-    paths = sorted((output / FOLDER).rglob("*.json"))
-    return [Record(**json.loads(path.read_text())) for path in paths]
+def read_records(output: Path, pictures: int) -> list[Record]:
+    """The records of a folder of results, by name; beyond the first ``pictures`` without theirs, to spare memory."""
+    records: list[Record] = []
+    for path in sorted((output / FOLDER).rglob("*.json")):
+        content = json.loads(path.read_text())
+        if len(records) >= pictures:
+            content |= {"plain": "", "drawn": ""}
+        records.append(Record(**content))
+    return records

@@ -2,8 +2,9 @@
 
 import hashlib
 import json
+import os
 import shutil
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +23,7 @@ from gains.inference.instances import Instances
 from gains.inference.predictor import Predictor, load_model
 from gains.inference.raster import Raster, is_image, open_rasters
 from gains.inference.records import Record, make_record, read_records, record_path, write_record
-from gains.inference.report import write_prediction_report
+from gains.inference.report import MAX_PICTURES, write_prediction_report
 
 SETTINGS = ("min_score", "channels", "intensity", "pixel_size_um", "tile", "overlap")
 """What decides a result: a folder holds results of one choice of these, and of one checkpoint."""
@@ -117,17 +118,13 @@ def find_images(pattern: str, output: Path) -> dict[str, Path]:
 
 def _names(files: list[Path]) -> dict[str, Path]:
     """Paths below the folder common to all, without suffix unless two files would get the same name."""
-    parents = [file.resolve().parent for file in files]
-    common = next(
-        folder
-        for folder in [parents[0], *parents[0].parents]
-        if all(folder == parent or folder in parent.parents for parent in parents)
-    )
-    full = [str(file.resolve().relative_to(common)) for file in files]
-    stems = [name[: -len(Path(name).suffix)] if Path(name).suffix else name for name in full]
-    unique = [
-        stem if stems.count(stem) == 1 else name.replace(".", "_") for stem, name in zip(stems, full, strict=True)
-    ]
+    # Absolute, not resolved: a link is called what its folder calls it.
+    paths = [os.path.abspath(file) for file in files]
+    common = os.path.commonpath([os.path.dirname(path) for path in paths])
+    names = [os.path.relpath(path, common) for path in paths]
+    stems = [os.path.splitext(name)[0] for name in names]
+    count = Counter(stems)
+    unique = [stem if count[stem] == 1 else name.replace(".", "_") for stem, name in zip(stems, names, strict=True)]
     return dict(zip(unique, files, strict=True))
 
 
@@ -227,7 +224,7 @@ def _save(output: Path, item: Item, raster: Raster, instances: Instances, config
 
 def finish(output: Path, formats: list[str], settings: dict[str, Any], failures: dict[Path, str]) -> None:
     """Join tables, write the report, print what was done; exits with status 1 if there are failures."""
-    records = read_records(output)
+    records = read_records(output, MAX_PICTURES)
     if "coco" in formats:
         merge_coco([path for _, path in _written(output, records, "coco")], output / "predictions.json")
     if "csv" in formats:

@@ -184,11 +184,13 @@ def test_names_of_nested_and_equal_files(tmp_path: Path) -> None:
     for file in files:
         file.parent.mkdir(exist_ok=True)
         file.write_bytes(b"")
+    (tmp_path / "link.png").symlink_to(tmp_path / "z.png")
     found = predict.find_images(f"{tmp_path}/**/*", tmp_path / "results")
     assert {name: path.name for name, path in found.items()} == {
         "a/x_png": "x.png",
         "a/x_tif": "x.tif",
         "b/y.v2": "y.v2.png",
+        "link": "link.png",
         "z": "z.png",
     }
 

@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -64,7 +65,8 @@ def record(predictor: Callable[..., Predictor]) -> Record:
 
 def test_prediction_report(tmp_path: Path, record: Record) -> None:
     write_record(tmp_path, record)
-    assert read_records(tmp_path) == [record]
+    assert read_records(tmp_path, 1) == [record]
+    assert read_records(tmp_path, 0) == [replace(record, plain="", drawn="")]
     settings = {"model": "gains", "checkpoint": "best.ckpt", "pixel_size_um": 0.5}
     write_prediction_report(tmp_path / "report.html", [record], settings, ["bad<script>.png is damaged"])
     page = Page((tmp_path / "report.html").read_text())
