@@ -3,7 +3,13 @@
 Mask R-CNN with a second branch that learns where instances touch, overlap or cross, and a mask loss that counts these
 places more. The gradient anomaly maps come from the ground truth (:mod:`gains.gradient_anomaly`, GAMM) as the
 derived target ``anomaly``. The adaptive local refinement module (ALRM) is here: fusion unit and anomaly head predict
-the map, and the map weights the mask loss. At inference the branch runs only where its maps are asked for.
+the map, and the map weights the mask loss:
+
+    L = L_RPN + L_box + 0.75 mean(a BCE(m, t)) + mean((e - a)^2)
+
+with mask logits m, mask target t, anomaly target a and predicted anomaly e of each RoI's class. At inference the branch
+runs only where its maps are asked for. Nothing is left out; each part switches off for the ablation table. Where figure
+and released code part ways (``fusion``), both are there and the figure is the default.
 """
 
 from typing import Literal

@@ -2,8 +2,8 @@
 
 How sure a detector is of the class says little about how well the mask fits. A small head sees the RoI and the mask
 that was drawn in it and estimates their IoU with the truth (section 3.2); a detection's score is then class score times
-estimated IoU. Only the ranking changes, the masks are Mask R-CNN's. Differences to the paper: the estimate, which is
-unbounded, is clamped to [0, 1] before it multiplies the score.
+estimated IoU. Only the ranking changes, the masks are Mask R-CNN's. Nothing is left out. Different from the paper: the
+estimate, which is unbounded, is clamped to [0, 1] before it multiplies the score.
 """
 
 import torch

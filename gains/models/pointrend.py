@@ -4,6 +4,8 @@ A mask is rendered: a coarse 7x7 grid says where the object is, and a small netw
 features and the coarse prediction (section 3.2), decides where a boundary runs. It trains on points where the coarse
 mask is undecided, and at inference is asked only about the undecided cells of a grid that doubles its resolution
 up to 224 (section 3.1). As published, the mask branch trains on the boxes that the box branch predicts.
+
+Nothing is left out. The first two subdivision steps are one: up to 28x28 every cell would be asked anyway.
 """
 
 from collections.abc import Callable
