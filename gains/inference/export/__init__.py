@@ -11,6 +11,7 @@ from gains.inference.export.coco import write_coco
 from gains.inference.export.geojson import write_geojson
 from gains.inference.export.imagej import write_imagej
 from gains.inference.export.labels import write_label_layers, write_labels
+from gains.inference.export.outlines import outlines
 from gains.inference.export.overlay import write_overlay
 from gains.inference.instances import Instances
 from gains.inference.measure import measure
@@ -71,6 +72,7 @@ def save(
     table: pd.DataFrame | None = None
     if "csv" in formats or "geojson" in formats:
         table = measure(instances, image, pixel_size_um)
+    shapes = outlines(instances) if "imagej" in formats or "geojson" in formats else []
     paths = []
     for kind in formats:
         path = folder / f"{name}{SUFFIXES[kind]}"
@@ -81,10 +83,10 @@ def save(
         elif kind == "label_layers":
             write_label_layers(path, instances)
         elif kind == "imagej":
-            write_imagej(path, instances)
+            write_imagej(path, instances, shapes)
         elif kind == "geojson":
             assert table is not None
-            write_geojson(path, instances, table)
+            write_geojson(path, instances, shapes, table)
         elif kind == "csv":
             assert table is not None
             with replacing(path) as temporary:

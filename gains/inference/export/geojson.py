@@ -1,14 +1,15 @@
 """GeoJSON as QuPath imports it: detections with outline, class and measurements."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import shapely
+from shapely.geometry.base import BaseGeometry
 
 from gains.files import replacing
-from gains.inference.export.outlines import outline
 from gains.inference.instances import Instances
 
 COLOURS = [[228, 26, 28], [55, 126, 184], [77, 175, 74], [152, 78, 163], [255, 127, 0], [166, 86, 40], [247, 129, 191]]
@@ -17,27 +18,29 @@ COLOURS = [[228, 26, 28], [55, 126, 184], [77, 175, 74], [152, 78, 163], [255, 1
 NOT_MEASUREMENTS = ("id", "category", "overlap_ids", "left", "top", "width", "height", "x", "y")
 
 
-def write_geojson(path: Path, instances: Instances, table: pd.DataFrame) -> None:
+def write_geojson(path: Path, instances: Instances, shapes: Sequence[BaseGeometry], table: pd.DataFrame) -> None:
     """One feature per instance.
 
     Args:
         path: of the file.
         instances: of one image.
+        shapes: their outlines.
         table: its measurements (see :func:`gains.inference.measure.measure`), shown by QuPath in its tables.
     """
     names = [name for name in table.columns if name not in NOT_MEASUREMENTS]
     rows = table[names].astype(float).to_dict("records")
-    features = [_feature(instances, index, row) for index, row in enumerate(rows)]
+    features = [
+        _feature(instances, index, shape, row) for index, (shape, row) in enumerate(zip(shapes, rows, strict=True))
+    ]
     with replacing(path) as temporary:
         temporary.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
 
 
-def _feature(instances: Instances, index: int, measurements: dict[str, float]) -> dict[str, Any]:
+def _feature(instances: Instances, index: int, shape: BaseGeometry, measurements: dict[str, float]) -> dict[str, Any]:
     label = int(instances.labels[index])
-    shape = shapely.geometry.mapping(outline(instances, index))
     return {
         "type": "Feature",
-        "geometry": shape,
+        "geometry": shapely.geometry.mapping(shape),
         "properties": {
             "objectType": "detection",
             "name": str(index + 1),

@@ -1,32 +1,39 @@
 """ImageJ ROI zip: opens in Fiji's ROI Manager by drag and drop."""
 
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import roifile
+from shapely.geometry.base import BaseGeometry
 
 from gains.files import replacing
-from gains.inference.export.outlines import outline, rings
+from gains.inference.export.outlines import rings
 from gains.inference.instances import Instances
 
 MOVE, LINE, CLOSE = 0.0, 1.0, 4.0
 """Operations of ImageJ's composite path, those of java.awt.geom.PathIterator."""
 
 
-def write_imagej(path: Path, instances: Instances) -> None:
+def write_imagej(path: Path, instances: Instances, shapes: Sequence[BaseGeometry]) -> None:
     """One ROI per instance, named ``id_category_score``.
 
     An instance of one piece without holes is a polygon, another a composite ROI; either encloses its pixels exactly.
+
+    Args:
+        path: of the file.
+        instances: of one image.
+        shapes: their outlines.
     """
     with replacing(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
-        for index in range(len(instances)):
+        for index, shape in enumerate(shapes):
             category = instances.categories[instances.labels[index] - 1]
             name = f"{index + 1:05d}_{category}_{instances.scores[index]:.3f}"
             # A slash would make a folder inside the archive, which ImageJ does not read.
             name = name.replace("/", "-")
-            archive.writestr(f"{name}.roi", _roi(rings(outline(instances, index)), name).tobytes())
+            archive.writestr(f"{name}.roi", _roi(rings(shape), name).tobytes())
 
 
 def _roi(outlines: list[npt.NDArray[np.float64]], name: str) -> roifile.ImagejRoi:

@@ -10,21 +10,27 @@ from gains.inference.instances import Instances
 FloatArray = npt.NDArray[np.float64]
 
 
-def outline(instances: Instances, index: int) -> BaseGeometry:
-    """Polygon or MultiPolygon of one instance, holes included.
+def outlines(instances: Instances) -> list[BaseGeometry]:
+    """Polygon or MultiPolygon of each instance, holes included.
 
     Coordinates are (x, y) in pixels with (0, 0) at the top left corner of the top left pixel, as in ImageJ and QuPath.
     Its area is the mask's number of pixels; pixels that meet at a corner alone belong to different polygons.
     """
-    x0, y0 = instances.boxes[index, :2]
-    crop = np.pad(instances.crop(index), ((0, 0), (1, 1))).astype(np.int8)
-    change = np.diff(crop, axis=1)
-    # One rectangle for every run of pixels in a row; np.nonzero lists starts and ends in the same order.
-    rows, starts = np.nonzero(change == 1)
-    _, ends = np.nonzero(change == -1)
-    runs = shapely.box(starts + x0, rows + y0, ends + x0, rows + y0 + 1)
-    # The union keeps the corners between rows that make no turn; with tolerance 0 exactly those go.
-    return shapely.union_all(runs).simplify(0)
+    return [_outline(instances.crop(index), instances.boxes[index, :2]) for index in range(len(instances))]
+
+
+def _outline(crop: npt.NDArray[np.bool_], corner: npt.NDArray[np.int64]) -> BaseGeometry:
+    """Outline of a mask ``(h, w)`` whose top left corner lies at (x, y)."""
+    padded = np.pad(crop, 1)
+    # Every edge between a pixel inside and one outside is a line of length 1: upright ones, then level ones.
+    y, x = np.nonzero(padded[:, 1:] != padded[:, :-1])
+    upright = np.stack([x, y - 1, x, y], axis=1)
+    y, x = np.nonzero(padded[1:] != padded[:-1])
+    level = np.stack([x - 1, y, x, y], axis=1)
+    edges = np.concatenate([upright, level]).reshape(-1, 2, 2) + corner
+    area = shapely.build_area(shapely.geometrycollections(shapely.linestrings(edges)))
+    # With tolerance 0 exactly the points go at which the outline makes no turn.
+    return area.simplify(0)
 
 
 def rings(shape: BaseGeometry) -> list[FloatArray]:
