@@ -8,9 +8,6 @@ NOTICES = (
     r".*Experiment logs directory .* exists and is not empty.*",
     r".*does not have many workers which may be a bottleneck.*",
     r".*The number of training batches .* is smaller than the logging interval.*",
-    r".*Checkpoint directory .* exists and is not empty.*",
-    r".*Trying to infer the `batch_size`.*",
-    r".*lr_scheduler.step\(\)` before `optimizer.step\(\).*",
     r".*You're resuming from a checkpoint that ended before the epoch ended.*",
     r".*The dirpath has changed from.*",
 )
