@@ -2,7 +2,8 @@
 
 One box head trained at IoU 0.5 leaves noisy boxes, one trained at 0.7 sees too few positives. Three heads in a row with
 thresholds 0.5, 0.6 and 0.7 each refine the boxes of the one before (section 4 of the CVPR paper;
-:mod:`gains.models.parts.cascade`), so that every head meets boxes of the quality it is trained for. Two forms are in use and differ in more than detail:
+:mod:`gains.models.parts.cascade`), so that every head meets boxes of the quality it is trained for. Two forms are in
+use and differ in more than detail:
 
 - ``model=cascade_rcnn``, the form of detectron2: RoIs are drawn once and matched anew in every stage, all stages weigh
   1, the gradient into the pyramid is divided by their number, and one plain mask head trains on the first stage's RoIs.
