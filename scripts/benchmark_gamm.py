@@ -1,7 +1,5 @@
 """Gradient anomaly maps: ours on crops against the slow reference of the tests, window by window and full-size."""
 
-import ctypes
-import gc
 import sys
 import time
 from functools import partial
@@ -23,7 +21,6 @@ CELLS = {"window": 5, "gain": 0.5, "overlap_gain": 0.1, "variant": "isbi"}  # th
 NUCLEI = {"window": 8, "gain": 0.8, "overlap_gain": 0.1, "variant": "nuclei"}  # and for Kaggle2018
 # Instances, image side and radius in pixels. The radii are those of the real files: cells of ISBI2014 cover 14,300
 # pixels (median), nuclei of Kaggle2018 255, and 600 in the images with the most; None fills the image with discs.
-# The largest first: memory that a call frees stays with the process, and hides what a smaller one takes.
 CASES: list[tuple[int, int, float | None, dict[str, Any]]] = [
     (400, 1024, None, NUCLEI),
     (400, 1024, 13.8, NUCLEI),
@@ -45,20 +42,12 @@ def measure_slow(masks: InstanceCrops, options: dict[str, Any], ours: InstanceCr
     return Measurement(seconds, memory.extra_mb)
 
 
-def give_back_freed_memory() -> None:
-    """Return what earlier calls freed to the system, so that growth shows again (glibc; elsewhere nothing happens)."""
-    gc.collect()
-    if sys.platform == "linux":
-        ctypes.CDLL(None).malloc_trim(0)
-
-
 def rows_of(
     instances: int, side: int, radius: float | None, options: dict[str, Any], device: str
 ) -> list[dict[str, Any]]:
     """One image: both statistics on crops, the call with full-size masks, and the baseline."""
     masks = InstanceCrops.from_dense(scene(instances, side, radius)[1].dense()).to(device)  # on tight boxes
     covered = float(masks.areas().sum()) / side**2
-    give_back_freed_memory()
     results: dict[str, Measurement] = {}
     for statistic in ("reference", "circular"):
         call = partial(gradient_anomaly_crops, masks, statistic=statistic, **options)

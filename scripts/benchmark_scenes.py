@@ -7,7 +7,8 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from torch import Tensor, nn
-from torchvision.models.detection import MaskRCNN, maskrcnn_resnet50_fpn
+from torchvision.models.detection import MaskRCNN
+from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
 
 from gains.cli import config_folder
 from gains.gradient_anomaly import GradientAnomaly
@@ -26,10 +27,9 @@ def build_network(model: str, *overrides: str, num_classes: int = 1) -> nn.Modul
 
 def torchvision_mask_rcnn() -> MaskRCNN:
     """The baseline: torchvision's own, same trainable layers, RoI and proposal counts."""
-    return maskrcnn_resnet50_fpn(
-        weights=None, weights_backbone=None, num_classes=2, trainable_backbone_layers=3, rpn_post_nms_top_n_train=1000,
-        min_size=512, max_size=1333,
-    )  # fmt: skip
+    # What maskrcnn_resnet50_fpn builds around downloaded weights; without them it would freeze nothing.
+    backbone = resnet_fpn_backbone(backbone_name="resnet50", weights=None, trainable_layers=3)
+    return MaskRCNN(backbone, num_classes=2, rpn_post_nms_top_n_train=1000, min_size=512, max_size=1333)
 
 
 def scene(instances: int, side: int, radius: float | None = None) -> tuple[Tensor, InstanceCrops]:
