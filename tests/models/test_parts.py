@@ -14,6 +14,7 @@ from gains.models.parts.box_branch import BoxBranch, BoxHead, BoxOutput
 from gains.models.parts.detections import DetectionFilter, add_rows, split_detections
 from gains.models.parts.mask_head import MaskHead, mask_loss, mask_targets, own_class
 from gains.models.parts.roi_masks import RoIMasks
+from gains.models.parts.rpn import anchor_iou, build_rpn
 from gains.models.parts.sampling import RoISampler, match
 from gains.models.parts.transform import ImageTransform, rescale_boxes
 
@@ -21,6 +22,13 @@ from gains.models.parts.transform import ImageTransform, rescale_boxes
 def random_boxes(count: int, side: float = 60) -> Tensor:
     corner = torch.rand(count, 2) * side * 0.6
     return torch.cat([corner, corner + side * (0.1 + 0.3 * torch.rand(count, 2))], dim=1)
+
+
+@pytest.mark.parametrize("count", [0, 1, 16, 37])
+def test_overlaps_with_anchors_block_by_block(count: int) -> None:
+    truth, anchors = random_boxes(count), random_boxes(50)
+    assert torch.equal(anchor_iou(truth, anchors), box_iou(truth, anchors))
+    assert build_rpn(8).box_similarity is anchor_iou
 
 
 def test_boxes_match_the_ground_truth_of_highest_iou() -> None:

@@ -2,8 +2,13 @@
 
 from collections.abc import Sequence
 
+import torch
+from torch import Tensor
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
+from torchvision.ops import box_iou
+
+IOU_BLOCK = 16  # ground-truth boxes compared with all anchors at a time
 
 
 def build_rpn(
@@ -27,7 +32,7 @@ def build_rpn(
         nms: IoU above which the lower-scored of two proposals is dropped.
     """
     generator = AnchorGenerator(tuple((size,) for size in anchor_sizes), (tuple(aspect_ratios),) * len(anchor_sizes))
-    return RegionProposalNetwork(
+    rpn = RegionProposalNetwork(
         generator,
         RPNHead(channels, generator.num_anchors_per_location()[0]),
         fg_iou_thresh=0.7,
@@ -38,3 +43,16 @@ def build_rpn(
         post_nms_top_n={"training": post_nms[0], "testing": post_nms[1]},
         nms_thresh=nms,
     )
+    rpn.box_similarity = anchor_iou
+    return rpn
+
+
+def anchor_iou(truth: Tensor, anchors: Tensor) -> Tensor:
+    """IoU ``(N, A)`` of boxes ``(N, 4)`` and ``(A, 4)``, xyxy, some rows at a time.
+
+    ``box_iou`` holds six times its result, which for 400 instances and the anchors of a large image is gigabytes.
+    """
+    iou = truth.new_empty(len(truth), len(anchors))
+    for rows, boxes in zip(torch.split(iou, IOU_BLOCK), torch.split(truth, IOU_BLOCK), strict=True):
+        rows.copy_(box_iou(boxes, anchors))
+    return iou
