@@ -3,12 +3,14 @@
 import ctypes
 import gc
 import json
+import multiprocessing
 import os
 import statistics
 import sys
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -79,7 +81,7 @@ def measure(call: Callable[[], Any], repeats: int = 5, device: str = "cpu") -> M
         if device == "cuda":
             torch.cuda.synchronize()
         seconds.append(time.perf_counter() - begin)
-    return Measurement(statistics.median(seconds), extra)
+    return Measurement(statistics.median(seconds) if seconds else 0.0, extra)
 
 
 def measure_in_turn(
@@ -92,6 +94,12 @@ def measure_in_turn(
         for name, call in calls.items():
             seconds[name].append(measure_once(call, device))
     return {name: Measurement(statistics.median(seconds[name]), memory[name]) for name in calls}
+
+
+def in_new_process(function: Callable[..., Any], *arguments: Any) -> Any:
+    """What a function of a module returns when a process of its own runs it."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(function, *arguments).result()
 
 
 def measure_once(call: Callable[[], Any], device: str = "cpu") -> float:

@@ -111,7 +111,9 @@ def _pillow(data: bytes, name: str) -> npt.NDArray[Any]:
             return np.asarray(image)
     except UnidentifiedImageError:
         raise InputError(f"{name} is not an image file; use PNG, TIFF, JPEG or BMP") from None
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except Image.DecompressionBombError:
+        raise InputError(f"{name} has more pixels than are read from this format; save it as TIFF or PNG") from None
+    except (OSError, ValueError, SyntaxError) as error:
         raise InputError(f"{name} is a damaged image file: {error}") from None
 
 

@@ -187,3 +187,11 @@ def test_sixteen_bit_fixture(shared: Path) -> None:
     assert pixels.dtype == np.uint16
     assert pixels.max() > 255
     np.testing.assert_array_equal((pixels.astype(int) - 300) % 200, 0)
+
+
+def test_more_pixels_than_pillow_takes_are_not_called_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "slide.jpg"
+    Image.new("L", (30, 30)).save(path)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 400)
+    with pytest.raises(InputError, match=r"slide\.jpg has more pixels .* save it as TIFF or PNG"):
+        read_image(path)
