@@ -63,9 +63,8 @@ def main(output: Path | None = None, device: str = "cpu") -> None:
         for name in model_names():
             row = pool.apply(measure_model, (name, device))
             baseline = rows[0] if rows else row
-            ratios = {
-                f"{what} / mask_rcnn": row[f"{what} s"] / baseline[f"{what} s"] for what in ("train", "inference")
-            }
+            measured = ("train s", "train MB", "inference s", "inference MB")
+            ratios = {f"{what} / mask_rcnn": row[what] / max(baseline[what], 1e-9) for what in measured}
             rows.append({**row, **ratios})
     print_rows(f"Methods, published size, one {SIDE}x{SIDE} image with {INSTANCES} instances, {device}", rows)
     write_rows(output, rows)
