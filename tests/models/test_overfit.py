@@ -50,7 +50,7 @@ BUDGETS = {
     "pisa": Budget(),
     "pointrend": Budget(),
     "cascade_rcnn": Budget(),
-    "cascade_rcnn_b": Budget(),
+    "cascade_rcnn_b": Budget(steps=70),
     "htc": Budget(steps=60),
     "occlusion_rcnn": Budget(lr=2e-3),  # faster, and the visible head stays at a constant
     "donet": Budget(),
