@@ -272,6 +272,18 @@ def test_a_mask_that_falls_between_the_cells_costs_nothing(network: CondInst) ->
     losses = network.train()([torch.rand(3, 128, 128)], [target])
     assert losses["loss_box"] > 0
     assert losses["loss_mask"] == 0
+    # Beside a square far away it does not dilute the mean either.
+    square = torch.zeros(1, 128, 128, dtype=torch.bool)
+    square[0, 70:120, 70:120] = True
+    found = []
+    network.head, network.mask_features = Known(perfect(two_squares())[0]), Known(torch.randn(1, 8, 16, 16))
+    for masks in (square, torch.cat([square, dot])):
+        crops = InstanceCrops.from_dense(masks)
+        labels = torch.ones(len(masks), dtype=torch.int64)
+        target = {"boxes": crops.boxes.float(), "labels": labels, "masks": crops}
+        found.append(network([torch.rand(3, 128, 128)], [target])["loss_mask"].item())
+    assert found[0] > 0
+    assert found[1] == pytest.approx(found[0], rel=1e-5)
 
 
 def test_at_most_so_many_masks_are_drawn(network: CondInst, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -276,6 +276,25 @@ def test_training_sees_every_layer_twice_but_the_first_prediction_once(
     assert len(scored) == 2 * 3 + 1
 
 
+def test_queries_look_where_the_layer_before_sees_their_instance(
+    network: FastInst, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blocked: list[Tensor] = []
+
+    def watched(outside: Tensor, total: int) -> Tensor:
+        blocked.append(outside)
+        return attention_block(outside, total)
+
+    monkeypatch.setattr("gains.models.fastinst.attention_block", watched)
+    batch = network.eval().transform([torch.rand(3, *SIZE)])
+    with torch.no_grad():
+        decoded = network.decode(network.backbone(batch.tensors))
+    assert len(blocked) == len(network.layers)
+    for outside, output in zip(blocked, decoded.outputs, strict=False):
+        assert 0 < outside.float().mean() < 1
+        assert torch.equal(outside, output.masks < 0)
+
+
 def test_guidance_is_for_training_only_and_looks_inside_the_true_masks(
     network: FastInst, monkeypatch: pytest.MonkeyPatch
 ) -> None:
