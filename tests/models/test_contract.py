@@ -158,7 +158,7 @@ def test_mixed_precision(subject: Any) -> None:
     assert all(found["scores"].dtype == found["boxes"].dtype == torch.float32 for found in predictions)
 
 
-WAITS = {"condinst": 8, "fastinst": 5}
+WAITS = {"condinst": 4, "fastinst": 5}
 """How often a training step on two images may wait for the device; RoIs are picked by value, so 100 elsewhere."""
 
 
