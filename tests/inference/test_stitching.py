@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pytest
 import torch
 from blob_finder import blob_module, draw_disks
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from oracle_network import map_of_positions, oracle_predictor
 
@@ -19,12 +19,13 @@ from gains.inference.tiling import EDGE, TileGrid
 from gains.masks import InstanceCrops
 
 
-def contents(instances: Instances) -> list[tuple[int, float, bytes]]:
-    """Everything about every instance, in an order of its own."""
-    return sorted(
-        (int(instances.labels[index]), round(float(instances.scores[index]), 5), instances.mask(index).tobytes())
+def contents(instances: Instances) -> tuple[list[tuple[int, bytes]], list[float]]:
+    """Label and mask of every instance, in an order of its own, and the scores in that order."""
+    rows = sorted(
+        (int(instances.labels[index]), instances.mask(index).tobytes(), float(instances.scores[index]))
         for index in range(len(instances))
     )
+    return [(label, mask) for label, mask, _ in rows], [score for *_, score in rows]
 
 
 def as_crops(masks: list[npt.NDArray[Any]]) -> InstanceCrops:
@@ -39,6 +40,7 @@ def found_again(masks: InstanceCrops, tile: int, overlap: int) -> bool:
 
 
 @settings(max_examples=12, deadline=None)
+@example(493, 64, 14)  # the mean of a disk rounds differently in a tile
 @given(st.integers(0, 2**31), st.integers(64, 128), st.integers(12, 60))
 def test_tiled_and_whole_predictions_are_equal(seed: int, tile: int, overlap: int) -> None:
     rng = np.random.default_rng(seed)
@@ -54,7 +56,9 @@ def test_tiled_and_whole_predictions_are_equal(seed: int, tile: int, overlap: in
     module = blob_module()
     whole = Predictor(module, torch.device("cpu"), tile=1000).predict(image)
     tiled = Predictor(module, torch.device("cpu"), tile=tile, overlap=overlap).predict(image)
-    assert contents(tiled) == contents(whole)
+    (found, scores), (expected, expected_scores) = contents(tiled), contents(whole)
+    assert found == expected
+    assert scores == pytest.approx(expected_scores, abs=1e-5)
 
 
 @settings(max_examples=12, deadline=None)
