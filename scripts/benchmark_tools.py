@@ -61,34 +61,31 @@ class PeakMemory:
         self.extra_mb = self.peak - self.start
 
 
-def measure(call: Callable[[], Any], repeats: int = 5, device: str = "cpu") -> Measurement:
-    """Run once for memory and warm-up, then ``repeats`` times for the median time."""
+def extra_memory(call: Callable[[], Any], device: str = "cpu") -> float:
+    """MB that a call needs beyond what was held before; warms up as it runs."""
     if device == "cuda":
         call()
         torch.cuda.synchronize()
         before = torch.cuda.memory_allocated()
         torch.cuda.reset_peak_memory_stats()
         call()
-        extra = (torch.cuda.max_memory_allocated() - before) / 1e6
-    else:
-        with PeakMemory() as memory:
-            call()
-        extra = memory.extra_mb
-    seconds = []
-    for _ in range(repeats):
-        begin = time.perf_counter()
+        return (torch.cuda.max_memory_allocated() - before) / 1e6
+    with PeakMemory() as memory:
         call()
-        if device == "cuda":
-            torch.cuda.synchronize()
-        seconds.append(time.perf_counter() - begin)
-    return Measurement(statistics.median(seconds) if seconds else 0.0, extra)
+    return memory.extra_mb
+
+
+def measure(call: Callable[[], Any], repeats: int = 5, device: str = "cpu") -> Measurement:
+    """Run for memory and warm-up, then ``repeats`` times for the median time."""
+    extra = extra_memory(call, device)
+    return Measurement(statistics.median(measure_once(call, device) for _ in range(repeats)), extra)
 
 
 def measure_in_turn(
     calls: dict[str, Callable[[], Any]], repeats: int = 5, device: str = "cpu"
 ) -> dict[str, Measurement]:
     """Measure several calls round after round, so that a slow spell of the machine hits all of them alike."""
-    memory = {name: measure(call, 1, device).extra_mb for name, call in calls.items()}
+    memory = {name: extra_memory(call, device) for name, call in calls.items()}
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(repeats):
         for name, call in calls.items():

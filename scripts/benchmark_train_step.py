@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from benchmark_scenes import FixedProposals, anomaly, build_network, jittered, scene, targets, torchvision_mask_rcnn
-from benchmark_tools import in_new_process, measure, measure_in_turn, print_rows, write_rows
+from benchmark_tools import extra_memory, in_new_process, measure, measure_in_turn, print_rows, write_rows
 from torch import nn
 
 from gains.masks import InstanceCrops
@@ -59,9 +59,9 @@ def call_of(name: str, instances: int, device: str) -> Callable[[], None]:
     return step(build_network(name.split(",")[0], *sample), masks, device, dense=False)
 
 
-def extra_mb(name: str, instances: int, device: str) -> float:
+def first_step_memory(name: str, instances: int, device: str) -> float:
     """Memory of a first step, gradients included; to be run in a process of its own, where nothing is left to reuse."""
-    return measure(call_of(name, instances, device), 0, device).extra_mb
+    return extra_memory(call_of(name, instances, device), device)
 
 
 def main(output: Path | None = None, device: str = "cpu") -> None:
@@ -69,7 +69,7 @@ def main(output: Path | None = None, device: str = "cpu") -> None:
     rows = []
     for instances in (6, 400):
         _, masks = scene(instances, SIDE)
-        memory = {name: in_new_process(extra_mb, name, instances, device) for name in MODELS}
+        memory = {name: in_new_process(first_step_memory, name, instances, device) for name in MODELS}
         found = measure_in_turn({name: call_of(name, instances, device) for name in MODELS}, 5, device)
         ours, theirs = found["mask_rcnn"].seconds, found[TORCHVISION].seconds
         for name, result in found.items():
