@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from benchmark_scenes import scene
-from benchmark_tools import Measurement, PeakMemory, measure, print_rows, write_rows
+from benchmark_tools import Measurement, PeakMemory, in_new_process, measure, print_rows, write_rows
 
 from gains.gradient_anomaly import gradient_anomaly_crops, gradient_anomaly_maps
 from gains.masks import InstanceCrops
@@ -51,11 +51,11 @@ def rows_of(
     results: dict[str, Measurement] = {}
     for statistic in ("reference", "circular"):
         call = partial(gradient_anomaly_crops, masks, statistic=statistic, **options)
-        results[f"crops, {statistic}"] = measure(call, 15, device)
+        results[f"crops, {statistic}"] = measure(call, 31, device)
     slow = None
     if instances * side * side <= FULL_SIZE_LIMIT:
         full_size = partial(gradient_anomaly_maps, masks.dense(), **options)
-        results["full-size, reference"] = measure(full_size, 15, device)
+        results["full-size, reference"] = measure(full_size, 31, device)
         slow = results[BASELINE] = measure_slow(masks, options, gradient_anomaly_crops(masks, **options))
     return [
         {
@@ -74,6 +74,6 @@ def rows_of(
 
 def main(output: Path | None = None, device: str = "cpu") -> None:
     """Print the table and write it."""
-    rows = [row for case in CASES for row in rows_of(*case, device)]
+    rows = [row for case in CASES for row in in_new_process(rows_of, *case, device)]
     print_rows(f"Gradient anomaly maps, {device}, {torch.get_num_threads()} threads", rows)
     write_rows(output, rows)
