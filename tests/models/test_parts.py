@@ -7,12 +7,13 @@ from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional as F
 from torchvision.models.detection.roi_heads import fastrcnn_loss
-from torchvision.ops import box_iou
+from torchvision.ops import FrozenBatchNorm2d, box_iou
 
 from gains.models.mask_rcnn import MaskBranch
+from gains.models.parts.backbone import FrozenNorm
 from gains.models.parts.box_branch import BoxBranch, BoxHead, BoxOutput
 from gains.models.parts.detections import DetectionFilter, add_rows, split_detections
-from gains.models.parts.mask_head import MaskHead, mask_loss, mask_targets, own_class
+from gains.models.parts.mask_head import MaskHead, MaskPredictor, mask_loss, mask_targets, own_class
 from gains.models.parts.roi_masks import RoIMasks
 from gains.models.parts.rpn import anchor_iou, build_rpn
 from gains.models.parts.sampling import RoISampler, match
@@ -29,6 +30,37 @@ def test_overlaps_with_anchors_block_by_block(count: int) -> None:
     truth, anchors = random_boxes(count), random_boxes(50)
     assert torch.equal(anchor_iou(truth, anchors), box_iou(truth, anchors))
     assert build_rpn(8).box_similarity is anchor_iou
+
+
+def test_mask_predictor_is_a_transposed_and_a_1x1_convolution() -> None:
+    predictor = MaskPredictor(6, 3).double()
+    torch.nn.init.normal_(predictor.upsample.bias)
+    torch.nn.init.normal_(predictor.logits.weight)
+    torch.nn.init.normal_(predictor.logits.bias)
+    layers = list(predictor.parameters())
+    features = torch.randn(5, 6, 4, 7, dtype=torch.float64, requires_grad=True)
+    ours, theirs = predictor(features), predictor.logits(predictor.upsample(features).relu())
+    torch.testing.assert_close(ours, theirs)
+    weight = torch.randn_like(ours)
+    for one, other in zip(
+        torch.autograd.grad((ours * weight).sum(), [features, *layers]),
+        torch.autograd.grad((theirs * weight).sum(), [features, *layers]),
+        strict=True,
+    ):
+        torch.testing.assert_close(one, other)
+
+
+def test_frozen_norm_is_torchvisions_in_place_and_keeps_the_precision() -> None:
+    theirs = FrozenBatchNorm2d(5)
+    for buffer in theirs.buffers():
+        buffer.uniform_(0.5, 2)
+    ours = FrozenNorm(5)
+    ours.load_state_dict(theirs.state_dict())
+    features = torch.randn(2, 5, 3, 4)
+    given = features.clone()
+    torch.testing.assert_close(ours(given), theirs(features))
+    assert torch.equal(given, ours(features.clone()))
+    assert ours(features.bfloat16()).dtype == torch.bfloat16
 
 
 def test_boxes_match_the_ground_truth_of_highest_iou() -> None:

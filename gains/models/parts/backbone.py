@@ -20,8 +20,22 @@ def _group_norm(channels: int) -> nn.Module:
     return nn.GroupNorm(min(32, channels // 4), channels)
 
 
+class FrozenNorm(FrozenBatchNorm2d):
+    """torchvision's batch norm with fixed statistics and affine, but in place and in its input's precision.
+
+    In a ResNet its input is a convolution's output, which nothing else reads: two passes over memory and a second
+    copy of every activation are saved, and under mixed precision the activations stay half as wide.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalised ``x (N, C, H, W)``, which is overwritten."""
+        scale = self.weight * (self.running_var + self.eps).rsqrt()
+        shift = self.bias - self.running_mean * scale
+        return x.mul_(scale[:, None, None]).add_(shift[:, None, None])
+
+
 NORMS: dict[str, Callable[[int], nn.Module]] = {
-    "frozen": FrozenBatchNorm2d,
+    "frozen": FrozenNorm,
     "batch": nn.BatchNorm2d,
     "group": _group_norm,
 }
