@@ -39,6 +39,17 @@ def give_back_freed_memory() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
+def keep_no_freed_memory() -> None:
+    """Let every freed block go back to the system at once, for good (glibc; elsewhere nothing happens).
+
+    Otherwise what a process holds depends on which free blocks happened to fit as much as on what it needs. Slows
+    allocations down: for a process that measures memory only.
+    """
+    if sys.platform == "linux":
+        m_mmap_threshold = -3  # of malloc.h
+        ctypes.CDLL(None).mallopt(m_mmap_threshold, 1 << 18)
+
+
 class PeakMemory:
     """Largest growth of this process's memory inside a ``with`` block, sampled every few milliseconds."""
 

@@ -20,7 +20,7 @@ def _group_norm(channels: int) -> nn.Module:
     return nn.GroupNorm(min(32, channels // 4), channels)
 
 
-class FrozenNorm(FrozenBatchNorm2d):
+class FrozenNorm(FrozenBatchNorm2d):  # type: ignore[misc]
     """torchvision's batch norm with fixed statistics and affine, but in place and in its input's precision.
 
     In a ResNet its input is a convolution's output, which nothing else reads: two passes over memory and a second
@@ -31,7 +31,8 @@ class FrozenNorm(FrozenBatchNorm2d):
         """Normalised ``x (N, C, H, W)``, which is overwritten."""
         scale = self.weight * (self.running_var + self.eps).rsqrt()
         shift = self.bias - self.running_mean * scale
-        return x.mul_(scale[:, None, None]).add_(shift[:, None, None])
+        normalised: Tensor = x.mul_(scale[:, None, None]).add_(shift[:, None, None])
+        return normalised
 
 
 NORMS: dict[str, Callable[[int], nn.Module]] = {
