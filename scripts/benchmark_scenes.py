@@ -9,6 +9,7 @@ from omegaconf import OmegaConf
 from torch import Tensor, nn
 from torchvision.models.detection import MaskRCNN
 from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
+from torchvision.models.resnet import Bottleneck
 
 from gains.cli import config_folder
 from gains.gradient_anomaly import GradientAnomaly
@@ -23,6 +24,18 @@ def build_network(model: str, *overrides: str, num_classes: int = 1) -> nn.Modul
     plan = OmegaConf.to_container(config.model.network, resolve=True)
     network: nn.Module = instantiate(plan, _convert_="all")
     return network
+
+
+@torch.no_grad()
+def calm(network: nn.Module) -> None:
+    """Keep the activations of an untrained ResNet with frozen norm small, as in a trained one.
+
+    With random weights each residual block doubles their variance: after the 33 blocks of ResNet-101 every score is 0
+    or 1 and no box is left to draw a mask in.
+    """
+    for block in network.modules():
+        if isinstance(block, Bottleneck):
+            block.bn3.weight.fill_(0.2)
 
 
 def torchvision_mask_rcnn() -> MaskRCNN:
