@@ -14,6 +14,7 @@ import shapely.affinity
 import shapely.geometry
 import tifffile
 import torch
+from PIL import Image
 from pycocotools.coco import COCO
 from scipy import ndimage
 
@@ -103,6 +104,17 @@ def test_label_layers(instances: Instances, tmp_path: Path) -> None:
         np.testing.assert_array_equal(pages[0] == index + 1, mask)
     _, pages = cv2.imreadmulti(str(path), flags=cv2.IMREAD_UNCHANGED)
     np.testing.assert_array_equal(np.stack(pages), layers)
+
+
+@pytest.mark.parametrize("kind", ["labels", "label_layers"])
+def test_label_images_know_the_size_of_a_pixel(instances: Instances, tmp_path: Path, kind: str) -> None:
+    (calibrated,) = save(instances, tmp_path, "calibrated", [kind], pixel_size_um=0.25)
+    with Image.open(calibrated) as image:
+        assert [float(per_inch) for per_inch in image.info["dpi"]] == pytest.approx([25400 / 0.25] * 2)
+    (plain,) = save(instances, tmp_path, "plain", [kind])
+    np.testing.assert_array_equal(tifffile.imread(plain), tifffile.imread(calibrated))
+    with Image.open(plain) as image:
+        assert "dpi" not in image.info
 
 
 def test_label_layers_without_overlap_are_one_page(tmp_path: Path) -> None:

@@ -79,9 +79,9 @@ def save(
         if kind == "coco":
             write_coco(path, instances, file_name or name)
         elif kind == "labels":
-            write_labels(path, instances)
+            write_labels(path, instances, pixel_size_um)
         elif kind == "label_layers":
-            write_label_layers(path, instances)
+            write_label_layers(path, instances, pixel_size_um)
         elif kind == "imagej":
             write_imagej(path, instances, shapes)
         elif kind == "geojson":

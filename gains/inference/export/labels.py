@@ -22,10 +22,11 @@ BAND = 256
 IntArray = npt.NDArray[np.int64]
 
 
-def write_labels(path: Path, instances: Instances) -> None:
+def write_labels(path: Path, instances: Instances, pixel_size_um: float | None = None) -> None:
     """One label TIFF; a pixel of several instances shows the one with the highest score.
 
-    16 bits, or 32 with more than 65535 instances. The ImageDescription tag says how overlaps were resolved.
+    16 bits, or 32 with more than 65535 instances. The ImageDescription tag says how overlaps were resolved, the
+    resolution tags the side of a pixel where it is given in micrometres.
     """
     _, _, shared = overlapping_pairs(instances.masks)
     note = {
@@ -33,20 +34,20 @@ def write_labels(path: Path, instances: Instances) -> None:
         "values": "0 background, k the instance of id k",
         "overlaps": f"resolved by score, the higher on top: {len(shared)} pairs share {int(shared.sum())} pixels",
     }
-    _write(path, instances, [np.arange(len(instances))], note)
+    _write(path, instances, [np.arange(len(instances))], note, pixel_size_um)
 
 
-def write_label_layers(path: Path, instances: Instances) -> None:
+def write_label_layers(path: Path, instances: Instances, pixel_size_um: float | None = None) -> None:
     """A multi-page label TIFF that keeps overlaps: every instance is whole on exactly one page.
 
-    Instances that overlap are on different pages; without overlaps there is one page.
+    Instances that overlap are on different pages; without overlaps there is one. Otherwise as :func:`write_labels`.
     """
     note = {
         "software": "gains",
         "values": "0 background, k the instance of id k",
         "overlaps": "kept: instances that overlap are on different pages",
     }
-    _write(path, instances, layers(instances), note)
+    _write(path, instances, layers(instances), note, pixel_size_um)
 
 
 def layers(instances: Instances) -> list[IntArray]:
@@ -77,7 +78,10 @@ def bands(instances: Instances, members: IntArray, dtype: type[np.unsignedintege
         yield band
 
 
-def _write(path: Path, instances: Instances, pages: list[IntArray], note: dict[str, str]) -> None:
+def _write(
+    path: Path, instances: Instances, pages: list[IntArray], note: dict[str, str], pixel_size_um: float | None
+) -> None:
+    per_cm = None if pixel_size_um is None else (1e4 / pixel_size_um,) * 2
     dtype = np.uint16 if len(instances) <= np.iinfo(np.uint16).max else np.uint32
     strips = (
         zlib.compress(band.astype(band.dtype.newbyteorder("<")).tobytes(), 6)
@@ -94,6 +98,8 @@ def _write(path: Path, instances: Instances, pages: list[IntArray], note: dict[s
             photometric="minisblack",
             compression="zlib",
             rowsperstrip=min(BAND, instances.size[0]),
+            resolution=per_cm,
+            resolutionunit=None if per_cm is None else "CENTIMETER",
             description=json.dumps(note),
             metadata=None,
         )
