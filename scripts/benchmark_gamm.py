@@ -15,7 +15,7 @@ from gains.gradient_anomaly import gradient_anomaly_crops, gradient_anomaly_maps
 from gains.masks import InstanceCrops
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-from slow_gradient_anomaly import slow_gradient_anomaly_maps
+from helpers.slow_gradient_anomaly import slow_gradient_anomaly_maps
 
 CELLS = {"window": 5, "gain": 0.5, "overlap_gain": 0.1, "variant": "isbi"}  # the authors' settings for ISBI2014
 NUCLEI = {"window": 8, "gain": 0.8, "overlap_gain": 0.1, "variant": "nuclei"}  # and for Kaggle2018

@@ -12,7 +12,7 @@ from pycocotools import mask as coco_mask
 from torch import Tensor, nn
 from torchvision.models.detection.roi_heads import paste_masks_in_image
 
-from gains.models.parts.roi_masks import RoIMasks
+from gains.models.parts.roi.masks import RoIMasks
 
 
 class FixedDetections(nn.Module):

@@ -9,7 +9,7 @@ from benchmark_scenes import FixedProposals, build_network, calm, jittered, scen
 from benchmark_tools import measure, print_rows, write_rows
 
 from gains.cli import config_folder
-from gains.models.parts.amodal import VisibleMasks
+from gains.models.parts.roi.amodal import VisibleMasks
 from gains.rle import RLE
 
 SIDE = 512

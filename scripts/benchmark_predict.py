@@ -28,15 +28,15 @@ from rich.table import Table
 from scipy import ndimage
 from torch import Tensor, nn
 
-from gains.checkpoint import make_recipe
 from gains.cli import config_folder
-from gains.inference.export import SUFFIXES, save
-from gains.inference.predictor import Predictor, pick_device
-from gains.inference.raster import open_rasters
+from gains.export import SUFFIXES, save
+from gains.images.raster import open_rasters
 from gains.masks import InstanceCrops
-from gains.metrics.report import write_json
-from gains.models.parts.two_stage import TwoStageDetector
-from gains.module import InstanceSegmentation
+from gains.metrics.table import write_json
+from gains.models.checkpoint import make_recipe
+from gains.models.parts.roi.two_stage import TwoStageDetector
+from gains.prediction.predictor import Predictor, pick_device
+from gains.training.module import InstanceSegmentation
 
 SIDE, PAIRS, TILE, OVERLAP = 8192, 2500, 512, 128
 LIMIT_GB = 4.0

@@ -18,8 +18,8 @@ from benchmark_tools import (
 from torch import nn
 
 from gains.masks import InstanceCrops
-from gains.models.parts.mask_head import mask_targets, roi_targets
-from gains.models.parts.sampling import RoISampler
+from gains.models.parts.roi.mask_head import mask_targets, roi_targets
+from gains.models.parts.roi.sampling import RoISampler
 
 SIDE = 512
 FOREGROUND = 128

@@ -8,10 +8,10 @@ from torch.utils.data import DataLoader
 
 from gains.data.augmentation import Augmentation
 from gains.data.dataset import Annotations, DerivedTarget, InstanceDataset, collate
-from gains.data.intensity import Intensity
 from gains.data.splits import load_splits
 from gains.errors import InputError
-from gains.models.parts.sampling import Target
+from gains.images.intensity import Intensity
+from gains.models.parts.roi.sampling import Target
 
 Batch = tuple[list[Tensor], list[Target]]
 

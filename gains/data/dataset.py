@@ -13,11 +13,11 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from gains.data.augmentation import Augmentation
-from gains.data.images import read_image
-from gains.data.intensity import Intensity, to_unit_rgb, value_range
 from gains.errors import InputError
+from gains.images.files import read_image
+from gains.images.intensity import Intensity, to_unit_rgb, value_range
 from gains.masks import InstanceCrops
-from gains.models.parts.sampling import Target
+from gains.models.parts.roi.sampling import Target
 from gains.rle import RLE
 
 DerivedTarget = Callable[[InstanceCrops, Tensor], Any]
@@ -27,7 +27,7 @@ DerivedTarget = Callable[[InstanceCrops, Tensor], Any]
 def to_network_range(pixels: npt.NDArray[Any], intensity: Intensity = "full_range") -> npt.NDArray[np.float32]:
     """Any image ``(H, W)`` or ``(H, W, 3)`` as the network takes it: RGB float32 ``(H, W, 3)`` in [0, 1].
 
-    ``intensity`` says which values become 0 and 1, see :func:`gains.data.intensity.value_range`.
+    ``intensity`` says which values become 0 and 1, see :func:`gains.images.intensity.value_range`.
     """
     return to_unit_rgb(pixels, value_range(pixels, intensity))
 

@@ -14,10 +14,10 @@ import numpy as np
 from pycocotools import mask as coco_mask
 from tqdm import tqdm
 
-from gains.data.images import write_image
-from gains.data.records import ImageRecord, Instance, Source
+from gains.data.source import ImageRecord, Instance, Source
 from gains.data.splits import SPLITS, read_groups, split_by_ratio
 from gains.errors import InputError
+from gains.images.files import write_image
 
 
 @dataclass(frozen=True)

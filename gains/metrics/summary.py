@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from gains.metrics.aji import aji, aji_paper, aji_plus
-from gains.metrics.coco import Ranking
+from gains.metrics.average_precision import Ranking
 from gains.metrics.matching.intersections import FloatArray
 from gains.metrics.matching.rows import Row
 from gains.metrics.panoptic import MatchCounts, count_matches, ratio

@@ -2,8 +2,8 @@
 
 One box head trained at IoU 0.5 leaves noisy boxes, one trained at 0.7 sees too few positives. Three heads in a row with
 thresholds 0.5, 0.6 and 0.7 each refine the boxes of the one before (section 4 of the CVPR paper;
-:mod:`gains.models.parts.cascade`), so that every head meets boxes of the quality it is trained for. Two forms are in
-use and differ in more than detail:
+:mod:`gains.models.parts.roi.cascade`), so that every head meets boxes of the quality it is trained for. Two forms are
+in use and differ in more than detail:
 
 - ``model=cascade_rcnn``, the form of detectron2: RoIs are drawn once and matched anew in every stage, all stages weigh
   1, the gradient into the pyramid is divided by their number, and one plain mask head trains on the first stage's RoIs.
@@ -19,11 +19,11 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from gains.models.parts.box_branch import Features, Sizes, roi_pooler
-from gains.models.parts.cascade import CascadeSamples
 from gains.models.parts.detections import Detections, add_rows, split_detections
-from gains.models.parts.mask_head import MaskHead, mask_loss, mask_targets, own_class
-from gains.models.parts.sampling import RoISamples, Target
+from gains.models.parts.roi.box_branch import Features, Sizes, roi_pooler
+from gains.models.parts.roi.cascade import CascadeSamples
+from gains.models.parts.roi.mask_head import MaskHead, mask_loss, mask_targets, own_class
+from gains.models.parts.roi.sampling import RoISamples, Target
 
 
 class CascadeMaskBranch(nn.Module):

@@ -16,17 +16,17 @@ from torchvision.models.detection.image_list import ImageList
 
 from gains.models.parts.aligned_upsampling import aligned_upsample
 from gains.models.parts.backbone import NORMS
-from gains.models.parts.box_branch import Features, Sizes
 from gains.models.parts.detections import DetectionFilter, Detections
 from gains.models.parts.detector import Detector
 from gains.models.parts.dice import squared_dice
-from gains.models.parts.dynamic_mask_head import CHANNELS, dynamic_masks
-from gains.models.parts.fcos_head import FCOSHead, FCOSOutput
-from gains.models.parts.fcos_losses import fcos_losses
-from gains.models.parts.fcos_targets import Locations, LocationTargets, assign
+from gains.models.parts.fcos.dynamic_mask_head import CHANNELS, dynamic_masks
+from gains.models.parts.fcos.head import FCOSHead, FCOSOutput
+from gains.models.parts.fcos.losses import fcos_losses
+from gains.models.parts.fcos.targets import Locations, LocationTargets, assign
 from gains.models.parts.full_image_masks import MapReader
 from gains.models.parts.mask_grids import centroids, subsample
-from gains.models.parts.sampling import Target
+from gains.models.parts.roi.box_branch import Features, Sizes
+from gains.models.parts.roi.sampling import Target
 from gains.models.parts.transform import ImageTransform, rescale_boxes
 
 MASK_STRIDE = 4

@@ -30,14 +30,14 @@ from torch.nn import functional as F
 from torchvision.models.detection.image_list import ImageList
 
 from gains.models.mask_rcnn import MaskBranch
-from gains.models.parts.amodal import amodal_targets
-from gains.models.parts.box_branch import Features
 from gains.models.parts.detections import Detections
 from gains.models.parts.layers import conv_stack
-from gains.models.parts.mask_head import MaskHead, mask_loss, own_class
-from gains.models.parts.roi_masks import paste_sum
-from gains.models.parts.sampling import RoISamples, Target
-from gains.models.parts.two_stage import RoIPath, TwoStageDetector
+from gains.models.parts.roi.amodal import amodal_targets
+from gains.models.parts.roi.box_branch import Features
+from gains.models.parts.roi.mask_head import MaskHead, mask_loss, own_class
+from gains.models.parts.roi.masks import paste_sum
+from gains.models.parts.roi.sampling import RoISamples, Target
+from gains.models.parts.roi.two_stage import RoIPath, TwoStageDetector
 
 Consistency = Literal["hard", "soft"]
 

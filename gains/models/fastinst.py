@@ -17,17 +17,17 @@ from torch.nn import functional as F
 from torchvision.models.detection.image_list import ImageList
 
 from gains.models.parts.backbone import ResNetStages
-from gains.models.parts.box_branch import Features, Sizes
 from gains.models.parts.detections import Detections
 from gains.models.parts.detector import Detector
-from gains.models.parts.dual_path import DualPathLayer, QueryHead, QueryOutput, attention_block
 from gains.models.parts.full_image_masks import FullImageMasks, MapReader
 from gains.models.parts.mask_grids import subsample, touched
-from gains.models.parts.pixel_decoder import PixelDecoder
-from gains.models.parts.query_losses import class_loss, mask_losses, proposal_loss
-from gains.models.parts.query_matching import Match, Truth, match_pixels, match_queries
-from gains.models.parts.query_proposal import Proposals, QueryProposal
-from gains.models.parts.sampling import Target
+from gains.models.parts.query.dual_path import DualPathLayer, QueryHead, QueryOutput, attention_block
+from gains.models.parts.query.losses import class_loss, mask_losses, proposal_loss
+from gains.models.parts.query.matching import Match, Truth, match_pixels, match_queries
+from gains.models.parts.query.pixel_decoder import PixelDecoder
+from gains.models.parts.query.proposal import Proposals, QueryProposal
+from gains.models.parts.roi.box_branch import Features, Sizes
+from gains.models.parts.roi.sampling import Target
 from gains.models.parts.transform import ImageTransform
 
 MASK_STRIDE, PROPOSAL_STRIDE = 8, 16

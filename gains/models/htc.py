@@ -2,8 +2,8 @@
 
 In a cascade with a mask head per stage the mask heads neither profit from their own stage's refined boxes nor talk to
 each other. HTC interleaves the two tasks, mask head t working on boxes that box head t has refined
-(``interleaved`` of :class:`gains.models.parts.cascade.CascadeBoxBranch`; section 3.1, eq. 2), and lets mask features
-flow from stage to stage (section 3.1, eq. 3 to 5; :class:`HTCMaskBranch`).
+(``interleaved`` of :class:`gains.models.parts.roi.cascade.CascadeBoxBranch`; section 3.1, eq. 2), and lets mask
+features flow from stage to stage (section 3.1, eq. 3 to 5; :class:`HTCMaskBranch`).
 
 Left out: the semantic branch (section 3.2), which needs labels of the background; the authors publish a configuration
 without it too. Different from the published settings: the score threshold of 0.05 common to all methods here instead of
@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from gains.models.cascade_rcnn import CascadeMaskBranch
 from gains.models.parts.layers import he_init
-from gains.models.parts.mask_head import MaskHead
+from gains.models.parts.roi.mask_head import MaskHead
 
 
 class HTCMaskBranch(CascadeMaskBranch):

@@ -9,10 +9,10 @@ L1 box loss, mask targets binarised at 0.5.
 import torch
 from torch import Tensor, nn
 
-from gains.models.parts.box_branch import Features, Sizes, roi_pooler
 from gains.models.parts.detections import Detections, add_rows, split_detections
-from gains.models.parts.mask_head import MaskHead, mask_loss, mask_targets, own_class
-from gains.models.parts.sampling import RoISamples, Target
+from gains.models.parts.roi.box_branch import Features, Sizes, roi_pooler
+from gains.models.parts.roi.mask_head import MaskHead, mask_loss, mask_targets, own_class
+from gains.models.parts.roi.sampling import RoISamples, Target
 
 
 class MaskBranch(nn.Module):

@@ -11,12 +11,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gains.models.mask_rcnn import MaskBranch
-from gains.models.parts.box_branch import Features, Sizes
 from gains.models.parts.detections import Detections
 from gains.models.parts.layers import conv_stack, he_init, normal_init, vector_stack
-from gains.models.parts.mask_head import MaskHead, mask_loss, mask_targets, own_class
-from gains.models.parts.mask_iou import mask_iou, visible_share
-from gains.models.parts.sampling import RoISamples, Target
+from gains.models.parts.roi.box_branch import Features, Sizes
+from gains.models.parts.roi.mask_head import MaskHead, mask_loss, mask_targets, own_class
+from gains.models.parts.roi.mask_iou import mask_iou, visible_share
+from gains.models.parts.roi.sampling import RoISamples, Target
 
 
 class MaskIoUHead(nn.Module):

@@ -5,7 +5,7 @@ follows from their logits without parameters of its own, as amodal - ReLU(visibl
 losses weigh 1. Boxes are those of the whole objects, the whole mask is what counts.
 
 Nothing of the network is left out. The paper's data knows which object is in front; microscopy data does not, so the
-visible mask here is the part that an instance shares with no other (:mod:`gains.models.parts.amodal`).
+visible mask here is the part that an instance shares with no other (:mod:`gains.models.parts.roi.amodal`).
 """
 
 import torch
@@ -13,9 +13,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gains.models.mask_rcnn import MaskBranch
-from gains.models.parts.amodal import amodal_targets
-from gains.models.parts.mask_head import MaskHead, mask_loss, own_class
-from gains.models.parts.sampling import RoISamples, Target
+from gains.models.parts.roi.amodal import amodal_targets
+from gains.models.parts.roi.mask_head import MaskHead, mask_loss, own_class
+from gains.models.parts.roi.sampling import RoISamples, Target
 
 
 def invisible_logits(whole: Tensor, visible: Tensor) -> Tensor:

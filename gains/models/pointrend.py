@@ -15,10 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gains.models.parts.box_branch import BoxBranch, BoxOutput, Features, Sizes
 from gains.models.parts.detections import Detections, add_rows
 from gains.models.parts.layers import he_init, normal_init, vector_stack
-from gains.models.parts.mask_head import mask_loss, mask_targets, own_class
 from gains.models.parts.point_sampling import (
     box_to_image,
     cell_centres,
@@ -27,7 +25,9 @@ from gains.models.parts.point_sampling import (
     point_sample,
     sample_uncertain_points,
 )
-from gains.models.parts.sampling import RoISamples, Target
+from gains.models.parts.roi.box_branch import BoxBranch, BoxOutput, Features, Sizes
+from gains.models.parts.roi.mask_head import mask_loss, mask_targets, own_class
+from gains.models.parts.roi.sampling import RoISamples, Target
 
 STRIDE = 4  # of the pyramid level "0", the only one used here
 COARSE_SIDE = 7

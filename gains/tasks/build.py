@@ -7,14 +7,14 @@ import pytorch_lightning as pl
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from gains.checkpoint import make_recipe
 from gains.data.augmentation import Augmentation
 from gains.data.datamodule import InstanceDataModule
 from gains.data.dataset import Annotations, load_annotations
 from gains.errors import InputError
-from gains.models.parts.weights import load_weights
-from gains.module import InstanceSegmentation
+from gains.models.checkpoint import make_recipe
+from gains.models.weights import load_weights
 from gains.tasks.prepare import generator_settings, prepare_dataset, summary
+from gains.training.module import InstanceSegmentation
 
 
 def prepared_annotations(dataset: DictConfig) -> Annotations:

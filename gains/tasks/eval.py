@@ -5,12 +5,12 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from gains.checkpoint import load_module
 from gains.data.datamodule import InstanceDataModule
 from gains.errors import InputError
+from gains.models.checkpoint import load_module
 from gains.tasks.build import division, prepared_annotations
-from gains.tasks.evaluation import evaluate, report
 from gains.tasks.quiet import quieten
+from gains.training.evaluation import evaluate, report
 
 
 def run(config: DictConfig) -> float:

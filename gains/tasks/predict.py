@@ -16,14 +16,14 @@ from tqdm import tqdm
 
 from gains import __version__
 from gains.errors import InputError
+from gains.export import SUFFIXES, check_formats, save
+from gains.export.coco import merge_coco
 from gains.files import PARTIAL, replacing
-from gains.inference.export import SUFFIXES, check_formats, save
-from gains.inference.export.coco import merge_coco
-from gains.inference.instances import Instances
-from gains.inference.predictor import Predictor, load_model
-from gains.inference.raster import Raster, is_image, open_rasters
-from gains.inference.records import Record, make_record, read_records, record_path, write_record
-from gains.inference.report import MAX_PICTURES, write_prediction_report
+from gains.images.raster import Raster, is_image, open_rasters
+from gains.instances import Instances
+from gains.prediction.predictor import Predictor, load_model
+from gains.prediction.records import Record, make_record, read_records, record_path, write_record
+from gains.reports.prediction import MAX_PICTURES, write_prediction_report
 
 SETTINGS = ("min_score", "channels", "intensity", "pixel_size_um", "tile", "overlap")
 """What decides a result: a folder holds results of one choice of these, and of one checkpoint."""

@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from gains.data.download import fetch
 from gains.data.prepare import Prepared, check_root, prepare
-from gains.data.records import Source
+from gains.data.source import Source
 from gains.errors import InputError
 
 

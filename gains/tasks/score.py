@@ -8,10 +8,10 @@ from omegaconf import DictConfig
 from gains.errors import InputError
 from gains.metrics.bootstrap import LEVEL, Resampled, draw_weights, intervals, paired_differences, resample
 from gains.metrics.evaluator import InstanceSegmentationEvaluator
-from gains.metrics.report import print_table, write_csv, write_json
 from gains.metrics.sources import read_ground_truth, read_predictions
 from gains.metrics.sources.instances import GroundTruth, Predictions
 from gains.metrics.summary import METRICS, per_image
+from gains.metrics.table import print_table, write_csv, write_json
 from gains.metrics.threshold import tune_threshold
 
 TUNING_METRICS = ("aji", "f1_50")

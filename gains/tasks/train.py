@@ -8,12 +8,12 @@ import wandb
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from gains.checkpoint import load_module, read_checkpoint
+from gains.drawing import plot_losses
 from gains.errors import InputError
-from gains.inference.render import plot_losses
+from gains.models.checkpoint import load_module, read_checkpoint
 from gains.tasks.build import build_datamodule, build_module, build_trainer, prepared_annotations, set_from_data
-from gains.tasks.evaluation import evaluate, report
 from gains.tasks.quiet import quieten
+from gains.training.evaluation import evaluate, report
 
 
 def run(config: DictConfig) -> float:

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from source_helpers import SIZE, rectangle
 
-from gains.data.images import write_image
+from gains.images.files import write_image
+from helpers.sources import SIZE, rectangle
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from gains.data.augmentation import Augmentation
 from gains.data.datamodule import InstanceDataModule
 from gains.data.dataset import collate, load_annotations
 from gains.data.prepare import prepare
-from gains.data.records import ImageRecord, Instance
+from gains.data.source import ImageRecord, Instance
 from gains.errors import InputError
 from gains.rle import encode_crop
 

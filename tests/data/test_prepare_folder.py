@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 import pytest
 from pycocotools.coco import COCO
-from source_helpers import SIZE
 
-from gains.data.formats.masks import encode_mask
-from gains.data.images import read_image
 from gains.data.prepare import prepare
-from gains.data.records import ImageRecord, Instance
+from gains.data.source import ImageRecord, Instance
 from gains.errors import InputError
+from gains.formats.labels import encode_mask
+from gains.images.files import read_image
+from helpers.sources import SIZE
 
 
 class Records:

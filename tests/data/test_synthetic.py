@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from gains.data.records import ImageRecord
+from gains.data.source import ImageRecord
 from gains.data.synthetic.base import GeneratedSource
 from gains.data.synthetic.crossing_chromosomes import CrossingChromosomes
 from gains.data.synthetic.overlapping_cells import OverlappingCells

@@ -6,10 +6,10 @@ import torch
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
-from scenes import Scene, make_scene
 from torch import nn
 
 from gains.cli import config_folder
+from helpers.scenes import Scene, make_scene
 
 
 @pytest.fixture

@@ -3,8 +3,8 @@ import torch
 from torch import Tensor
 
 from gains.masks import InstanceCrops
-from gains.models.parts.amodal import VisibleMasks, amodal_targets
-from gains.models.parts.sampling import RoISamples
+from gains.models.parts.roi.amodal import VisibleMasks, amodal_targets
+from gains.models.parts.roi.sampling import RoISamples
 
 
 def squares(*corners: tuple[int, int, int, int]) -> InstanceCrops:

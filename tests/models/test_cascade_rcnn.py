@@ -2,17 +2,17 @@ from functools import partial
 
 import pytest
 import torch
-from scenes import Scene
 from torch import Tensor, nn
 from torchvision.ops import box_iou
 
 from gains.models.cascade_rcnn import CascadeMaskBranch
 from gains.models.mask_rcnn import MaskBranch
-from gains.models.parts.box_branch import BoxBranch, BoxHead
-from gains.models.parts.cascade import CascadeBoxBranch, CascadeSamples, scale_gradient
 from gains.models.parts.detections import DetectionFilter
-from gains.models.parts.mask_head import MaskHead
-from gains.models.parts.sampling import RoISampler
+from gains.models.parts.roi.box_branch import BoxBranch, BoxHead
+from gains.models.parts.roi.cascade import CascadeBoxBranch, CascadeSamples, scale_gradient
+from gains.models.parts.roi.mask_head import MaskHead
+from gains.models.parts.roi.sampling import RoISampler
+from helpers.scenes import Scene
 
 HEAD = partial(BoxHead, 16, 2, width=32, class_agnostic=True)
 SAMPLER = partial(RoISampler, rois_per_image=32)

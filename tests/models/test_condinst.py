@@ -10,10 +10,10 @@ from torchvision.ops import generalized_box_iou
 from gains.masks import InstanceCrops
 from gains.models.condinst import CondInst
 from gains.models.parts.aligned_upsampling import aligned_upsample
-from gains.models.parts.dynamic_mask_head import BIASES, NUM_PARAMETERS, WEIGHTS, cell_positions, dynamic_masks
-from gains.models.parts.fcos_head import FCOSHead, FCOSOutput
-from gains.models.parts.fcos_losses import fcos_losses, giou_loss
-from gains.models.parts.fcos_targets import Locations, LocationTargets, assign, centreness
+from gains.models.parts.fcos.dynamic_mask_head import BIASES, NUM_PARAMETERS, WEIGHTS, cell_positions, dynamic_masks
+from gains.models.parts.fcos.head import FCOSHead, FCOSOutput
+from gains.models.parts.fcos.losses import fcos_losses, giou_loss
+from gains.models.parts.fcos.targets import Locations, LocationTargets, assign, centreness
 
 LEVELS = [(16, 16), (8, 8), (4, 4), (2, 2), (1, 1)]  # of a 128 x 128 input
 

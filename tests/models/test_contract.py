@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 import torch
-from far_device import Far, far_device, send, waits
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 
 from gains.cli import config_folder
 from gains.masks import InstanceCrops
+from helpers.far_device import Far, far_device, send, waits
 
 NAMES = sorted(path.stem for path in (config_folder() / "model").glob("*.yaml"))
 MODELS = [name for name in NAMES if not name.endswith("_r101")]  # they differ in size alone, which is small here

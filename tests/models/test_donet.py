@@ -3,7 +3,6 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from scenes import Scene, make_decided
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -18,10 +17,11 @@ from gains.models.donet import (
     soft_consistency,
 )
 from gains.models.mask_rcnn import MaskBranch
-from gains.models.parts.amodal import VisibleMasks
-from gains.models.parts.mask_head import MaskHead
-from gains.models.parts.roi_masks import RoIMasks, paste_sum
-from gains.models.parts.sampling import RoISamples
+from gains.models.parts.roi.amodal import VisibleMasks
+from gains.models.parts.roi.mask_head import MaskHead
+from gains.models.parts.roi.masks import RoIMasks, paste_sum
+from gains.models.parts.roi.sampling import RoISamples
+from helpers.scenes import Scene, make_decided
 
 TINY = [
     "model/size=small",

@@ -9,11 +9,11 @@ from torch.nn import functional as F
 from gains.masks import InstanceCrops
 from gains.models.fastinst import FastInst, _truth
 from gains.models.parts.dice import linear_dice
-from gains.models.parts.dual_path import QueryOutput, attention_block
 from gains.models.parts.point_sampling import cell_centres
-from gains.models.parts.query_losses import class_loss, mask_losses, proposal_loss
-from gains.models.parts.query_matching import Truth, match_pixels, match_queries
-from gains.models.parts.query_proposal import Proposals
+from gains.models.parts.query.dual_path import QueryOutput, attention_block
+from gains.models.parts.query.losses import class_loss, mask_losses, proposal_loss
+from gains.models.parts.query.matching import Truth, match_pixels, match_queries
+from gains.models.parts.query.proposal import Proposals
 
 SIZE = (64, 96)
 CPU = torch.device("cpu")
@@ -86,7 +86,7 @@ def test_each_instance_gets_one_pixel_it_touches() -> None:
 def fixed_points(monkeypatch: pytest.MonkeyPatch, points: Tensor) -> None:
     """Compare masks at given relative points ``(S, 2)`` instead of random ones."""
     monkeypatch.setattr(
-        "gains.models.parts.query_losses.sample_uncertain_points", lambda logits, _: points.expand(len(logits), -1, -1)
+        "gains.models.parts.query.losses.sample_uncertain_points", lambda logits, _: points.expand(len(logits), -1, -1)
     )
 
 

@@ -3,13 +3,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from scenes import make_decided
 
 from gains.masks import InstanceCrops
 from gains.models.gains import AnomalyBranch, FusionUnit, GAInSMaskBranch, anomaly_loss
 from gains.models.mask_rcnn import MaskBranch
-from gains.models.parts.mask_head import MaskHead, mask_loss, mask_targets, own_class, roi_targets
-from gains.models.parts.sampling import RoISamples
+from gains.models.parts.roi.mask_head import MaskHead, mask_loss, mask_targets, own_class, roi_targets
+from gains.models.parts.roi.sampling import RoISamples
+from helpers.scenes import make_decided
 
 
 def scene() -> tuple[dict[str, torch.Tensor], RoISamples, list[dict]]:

@@ -2,16 +2,16 @@ from functools import partial
 
 import pytest
 import torch
-from scenes import Scene, make_decided
 from torch import nn
 
 from gains.models.cascade_rcnn import CascadeMaskBranch
 from gains.models.htc import HTCMaskBranch
-from gains.models.parts.box_branch import BoxHead
-from gains.models.parts.cascade import CascadeBoxBranch, CascadeSamples
 from gains.models.parts.detections import DetectionFilter
-from gains.models.parts.mask_head import MaskHead
-from gains.models.parts.sampling import RoISampler
+from gains.models.parts.roi.box_branch import BoxHead
+from gains.models.parts.roi.cascade import CascadeBoxBranch, CascadeSamples
+from gains.models.parts.roi.mask_head import MaskHead
+from gains.models.parts.roi.sampling import RoISampler
+from helpers.scenes import Scene, make_decided
 
 HEAD = partial(MaskHead, 16, 8, 2, convs=2)
 

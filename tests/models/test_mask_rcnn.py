@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 import torch
-from scenes import Scene, make_decided
 from torch import nn
 from torchvision.models.detection import MaskRCNN
 from torchvision.models.detection.anchor_utils import AnchorGenerator
@@ -14,8 +13,9 @@ from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHe
 from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
 
 from gains.models.mask_rcnn import MaskBranch
-from gains.models.parts.mask_head import MaskHead
-from gains.models.parts.weights import load_weights
+from gains.models.parts.roi.mask_head import MaskHead
+from gains.models.weights import load_weights
+from helpers.scenes import Scene, make_decided
 
 SIDE = 128
 SMALL = [

@@ -7,8 +7,8 @@ from torch import nn
 from gains.masks import InstanceCrops
 from gains.models.mask_rcnn import MaskBranch
 from gains.models.mask_scoring_rcnn import MaskIoUHead, MaskScoringBranch, mask_iou_loss
-from gains.models.parts.mask_head import MaskHead
-from gains.models.parts.mask_iou import area_inside, mask_iou, visible_share
+from gains.models.parts.roi.mask_head import MaskHead
+from gains.models.parts.roi.mask_iou import area_inside, mask_iou, visible_share
 
 
 def branch() -> MaskScoringBranch:

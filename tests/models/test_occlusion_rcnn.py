@@ -1,12 +1,12 @@
 import pytest
 import torch
-from scenes import Scene, make_decided
 from torch import Tensor
 
 from gains.models.mask_rcnn import MaskBranch
 from gains.models.occlusion_rcnn import OcclusionMaskBranch, invisible_logits
-from gains.models.parts.mask_head import MaskHead
-from gains.models.parts.sampling import RoISamples
+from gains.models.parts.roi.mask_head import MaskHead
+from gains.models.parts.roi.sampling import RoISamples
+from helpers.scenes import Scene, make_decided
 
 
 def branch() -> OcclusionMaskBranch:

@@ -11,12 +11,12 @@ from torchvision.ops import FrozenBatchNorm2d, box_iou
 
 from gains.models.mask_rcnn import MaskBranch
 from gains.models.parts.backbone import FrozenNorm
-from gains.models.parts.box_branch import BoxBranch, BoxHead, BoxOutput
 from gains.models.parts.detections import DetectionFilter, add_rows, split_detections
-from gains.models.parts.mask_head import MaskHead, MaskPredictor, mask_loss, mask_targets, own_class
-from gains.models.parts.roi_masks import RoIMasks
-from gains.models.parts.rpn import anchor_iou, build_rpn
-from gains.models.parts.sampling import RoISampler, match
+from gains.models.parts.roi.box_branch import BoxBranch, BoxHead, BoxOutput
+from gains.models.parts.roi.mask_head import MaskHead, MaskPredictor, mask_loss, mask_targets, own_class
+from gains.models.parts.roi.masks import RoIMasks
+from gains.models.parts.roi.rpn import anchor_iou, build_rpn
+from gains.models.parts.roi.sampling import RoISampler, match
 from gains.models.parts.transform import ImageTransform, rescale_boxes
 
 

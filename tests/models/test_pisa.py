@@ -6,9 +6,9 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchvision.ops import box_iou
 
-from gains.models.parts.box_branch import BoxHead
 from gains.models.parts.detections import DetectionFilter
-from gains.models.parts.sampling import RoISampler
+from gains.models.parts.roi.box_branch import BoxHead
+from gains.models.parts.roi.sampling import RoISampler
 from gains.models.pisa import (
     PISABoxBranch,
     carl_weights,

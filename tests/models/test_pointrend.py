@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from gains.models.parts.box_branch import BoxHead
 from gains.models.parts.detections import DetectionFilter
 from gains.models.parts.point_sampling import cell_centres
-from gains.models.parts.roi_masks import RoIMasks
-from gains.models.parts.sampling import RoISampler
+from gains.models.parts.roi.box_branch import BoxHead
+from gains.models.parts.roi.masks import RoIMasks
+from gains.models.parts.roi.sampling import RoISampler
 from gains.models.pointrend import (
     CoarseMaskHead,
     PointHead,

@@ -4,10 +4,10 @@ from scipy.ndimage import maximum_filter
 from torch import nn
 from torch.nn import functional as F
 
-from gains.models.parts.dual_path import HEADS, DualPathLayer, attention_block
-from gains.models.parts.pixel_decoder import PixelDecoder
-from gains.models.parts.query_matching import hungarian, pairwise_bce
-from gains.models.parts.query_proposal import QueryProposal, activation
+from gains.models.parts.query.dual_path import HEADS, DualPathLayer, attention_block
+from gains.models.parts.query.matching import hungarian, pairwise_bce
+from gains.models.parts.query.pixel_decoder import PixelDecoder
+from gains.models.parts.query.proposal import QueryProposal, activation
 
 
 def test_pixel_decoder_gives_strides_8_and_16_whatever_the_size() -> None:

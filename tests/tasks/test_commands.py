@@ -68,7 +68,7 @@ def test_run_folder_holds_everything_and_is_named(trained: tuple[Path, Path, str
 
 
 def test_checkpoint_is_plain_data_and_enough_to_predict(trained: tuple[Path, Path, str]) -> None:
-    from gains.checkpoint import load_module
+    from gains.models.checkpoint import load_module
 
     _, run, _ = trained
     content = torch.load(run / "checkpoints/best.ckpt", weights_only=True)
@@ -119,7 +119,7 @@ def test_sweep_gives_each_run_a_folder(trained: tuple[Path, Path, str]) -> None:
     [
         (["train", "checkpoint=nowhere.ckpt"], "checkpoint=nowhere.ckpt does not exist"),
         (
-            ["train", "dataset.root=nowhere", "dataset.format._target_=gains.data.formats.coco.Coco"],
+            ["train", "dataset.root=nowhere", "dataset.format._target_=gains.data.sources.coco.Coco"],
             "gains prepare dataset=",
         ),
         (["train", "dataset.gamm.target_category=mitochondrion"], "not among the categories cytoplasm, nucleus"),

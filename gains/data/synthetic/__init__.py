@@ -1,1 +1,1 @@
-"""Generated data sets with exact masks: every class here is a :class:`gains.data.records.Source`."""
+"""Generated data sets with exact masks: every class here is a :class:`gains.data.source.Source`."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from gains.data.records import ImageRecord, Instance
+from gains.data.source import ImageRecord, Instance
 from gains.errors import InputError
 from gains.rle import Box, encode_crop
 
@@ -14,7 +14,7 @@ SMALLEST_IMAGE = 64
 
 
 class GeneratedSource(ABC):
-    """A data set drawn from a seed, as a :class:`gains.data.records.Source`.
+    """A data set drawn from a seed, as a :class:`gains.data.source.Source`.
 
     Image i depends on (seed, i) and the drawing parameters only: a larger ``num_images`` adds images after the same
     first ones. All randomness comes from one NumPy Generator per image, never from global state, so that the same

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from gains.data.records import Instance
+from gains.data.source import Instance
 from gains.data.synthetic.base import GeneratedSource
 from gains.data.synthetic.shapes import (
     Array,

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from gains.data.formats.coco_masks import to_rle
 from gains.errors import InputError
+from gains.formats.coco import to_rle
 from gains.metrics.sources.instances import GroundTruth, ImageNames, Instances, Predictions, evaluated_labels
 from gains.rle import RLE, encode_crop
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import tifffile
 
-from gains.data.formats.label_images import LABEL_ENDINGS, is_label
-from gains.data.formats.masks import encode_labels
-from gains.data.images import TIFF_MAGIC, decode_labels
+from gains.data.sources.label_images import LABEL_ENDINGS, is_label
 from gains.errors import InputError
+from gains.formats.labels import encode_labels
+from gains.images.files import TIFF_MAGIC, decode_labels
 from gains.metrics.sources.instances import GroundTruth, ImageNames, Instances, Predictions
 from gains.rle import RLE
 

@@ -6,9 +6,9 @@ from typing import Any
 from torch import Tensor, nn
 from torchvision.models.detection.image_list import ImageList
 
-from gains.models.parts.box_branch import Features, Sizes
 from gains.models.parts.detections import Detections
-from gains.models.parts.sampling import Target
+from gains.models.parts.roi.box_branch import Features, Sizes
+from gains.models.parts.roi.sampling import Target
 from gains.models.parts.transform import ImageTransform
 
 
@@ -44,7 +44,7 @@ class Detector(nn.Module, ABC):
         Returns:
             Training: scalar losses by name. Inference: per image ``boxes (D, 4)`` xyxy, ``labels (D,)`` from 1,
             ``scores (D,)`` descending, ``masks`` (with ``len``, ``crops()`` and ``to_rle()``, see
-            :class:`gains.models.parts.roi_masks.RoIMasks`), and what the method adds.
+            :class:`gains.models.parts.roi.masks.RoIMasks`), and what the method adds.
 
         Raises:
             ValueError: in training mode without targets.

@@ -1,1 +1,0 @@
-"""The parts of GAMM; :mod:`gains.gradient_anomaly` puts them together."""

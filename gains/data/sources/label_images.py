@@ -1,0 +1,112 @@
+"""Images with integer label images beside them, as Cellpose, StarDist and most annotation tools write them."""
+
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from gains.data.source import ImageRecord, Instance
+from gains.errors import InputError
+from gains.formats.archives import FolderFiles, ZipFiles, open_files, unique_names
+from gains.formats.labels import encode_components, encode_labels
+from gains.images.files import IMAGE_SUFFIXES, decode_image, decode_labels
+
+LABEL_FOLDERS = ("masks", "mask", "labels", "label")
+LABEL_ENDINGS = ("_cp_masks", "_masks", "_mask", "_labels", "_label")
+IMAGE_FOLDERS = ("images", "image", "imgs", "img")
+IMAGE_ENDING = "_img"
+
+Key = tuple[str, ...]
+
+
+class LabelImages:
+    """Pixel value k of a label image marks instance k, 0 is background; PNG or TIFF with 8, 16 or 32 bits.
+
+    A file is a label image if it lies in a folder called ``masks`` or ``labels`` (or the singular), or if its name ends
+    in ``_masks``, ``_mask``, ``_labels``, ``_label`` or ``_cp_masks``. It belongs to the image of the same name without
+    that ending (an image may end in ``_img``), in the same folder or in the folder ``images`` beside its own. Files may
+    lie in sub-folders. With ``images`` given, every file of ``source`` is a label image.
+
+    Args:
+        source: folder or zip archive of label images and, unless ``images`` is given, images.
+        images: folder or zip archive of the images.
+        category: name of what the labels mark.
+
+    Raises:
+        InputError: if there are no pairs, or a file lacks its partner.
+    """
+
+    def __init__(self, source: str | Path | None, images: str | Path | None = None, category: str = "cell") -> None:
+        self.categories = [category]
+        self.label_files = open_files(source)
+        self.image_files = self.label_files if images is None else open_files(images, "dataset.images")
+        if images is None:
+            names = _image_names(self.label_files)
+            labels = _by_key([name for name in names if is_label(name)], self.label_files)
+            pictures = _by_key([name for name in names if not is_label(name)], self.label_files)
+        else:
+            labels = _by_key(_image_names(self.label_files), self.label_files)
+            pictures = _by_key(_image_names(self.image_files), self.image_files)
+        if not labels:
+            raise InputError(
+                f"dataset.source={source} has no label images: expected a folder masks or labels beside the folder "
+                "images, files ending in _masks, _labels or _label, or the images' folder as dataset.images=DIR"
+            )
+        for key in sorted(labels.keys() ^ pictures.keys()):
+            if key in labels:
+                raise InputError(f"{self.label_files.where(labels[key])} has no image of the same name")
+            raise InputError(f"{self.image_files.where(pictures[key])} has no label image of the same name")
+        keys = sorted(labels)
+        self.pairs = [(pictures[key], labels[key]) for key in keys]
+        self.names = unique_names(["/".join(key) + ".x" for key in keys])
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __iter__(self) -> Iterator[ImageRecord]:
+        for name, (picture, label) in zip(self.names, self.pairs, strict=True):
+            pixels = decode_image(self.image_files.read(picture), self.image_files.where(picture))
+            yield ImageRecord(name, pixels, self._instances(label, pixels.shape[:2]))
+
+    def _instances(self, name: str, size: tuple[int, ...]) -> list[Instance]:
+        """All instances of a label image."""
+        where = self.label_files.where(name)
+        labels = decode_labels(self.label_files.read(name), where)
+        if labels.shape != size:
+            raise InputError(f"{where} is {labels.shape[0]}x{labels.shape[1]} pixels, its image {size[0]}x{size[1]}")
+        if np.array_equal(np.unique(labels), [0, 255]) and len(encode_components(labels)) > 1:
+            raise InputError(
+                f"{where} holds 0 and 255 only, in several places: a binary mask, not a label image; "
+                "give each instance a number of its own"
+            )
+        return [Instance(self.categories[0], mask) for mask in encode_labels(labels)]
+
+
+def is_label(name: str) -> bool:
+    """Whether a relative file name is that of a label image."""
+    path = PurePosixPath(name)
+    return path.stem.lower().endswith(LABEL_ENDINGS) or path.parent.name.lower() in LABEL_FOLDERS
+
+
+def _image_names(files: FolderFiles | ZipFiles) -> list[str]:
+    """Files that are images by their suffix."""
+    return [name for name in files.names if name.lower().endswith(IMAGE_SUFFIXES)]
+
+
+def _by_key(names: list[str], files: FolderFiles | ZipFiles) -> dict[Key, str]:
+    """File names by what an image and its label image have in common: folder and stem without their markers."""
+    keyed: dict[Key, str] = {}
+    for name in names:
+        path = PurePosixPath(name)
+        folder = list(path.parent.parts)
+        if folder and folder[-1].lower() in LABEL_FOLDERS + IMAGE_FOLDERS:
+            folder.pop()
+        stem = path.stem
+        for ending in (*LABEL_ENDINGS, IMAGE_ENDING):
+            if stem.lower().endswith(ending):
+                stem = stem[: -len(ending)]
+                break
+        other = keyed.setdefault((*folder, stem), name)
+        if other != name:
+            raise InputError(f"{files.where(name)} and {files.where(other)} would be one image; rename one of them")
+    return keyed

@@ -1,0 +1,309 @@
+"""Pictures for people: instances, ground truth beside prediction, anomaly maps, loss curves.
+
+Every function takes and returns uint8 arrays; work on instances touches their crops only. Nothing here keeps global
+state, so pictures can be drawn from several threads.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from matplotlib import colormaps
+from matplotlib.figure import Figure
+from PIL import Image, ImageDraw, ImageFont
+
+from gains.files import replacing
+from gains.masks import InstanceCrops
+from gains.overlaps import overlapping_boxes, overlapping_pairs
+
+Picture: TypeAlias = npt.NDArray[np.uint8]
+"""RGB ``(H, W, 3)``."""
+
+PALETTE = np.array(
+    [
+        [235, 50, 70], [20, 130, 220], [245, 150, 30], [45, 180, 75], [165, 70, 215],
+        [0, 185, 185], [245, 90, 180], [200, 190, 20], [110, 95, 250], [150, 100, 50],
+    ],
+    dtype=np.uint8,
+)  # fmt: skip
+"""Colours of instances: apart in hue, and visible on black as on white."""
+
+SHOWN_SIDE = 400  # smaller images are enlarged by a whole factor until their longer side is at least this
+NEAR = 4  # pixels between two boxes below which their instances get different colours
+FILL, STRIPE_FILL = 0.28, 0.5  # opacity of an instance's area, and of its stripes where instances overlap
+NESTED_SHARE = 0.9  # an instance this far inside another, such as a nucleus in its cell, is no overlap
+
+METRICS = ("segm_map", "segm_map_50", "aji", "pq", "f1_50")  # validation metrics worth a curve
+LOSS_AXIS: dict[str, Any] = {"title": "training losses", "yscale": "log"}
+METRIC_AXIS: dict[str, Any] = {"title": "validation", "ylim": (0, 1)}
+
+
+def draw_instances(
+    image: npt.NDArray[Any],
+    crops: InstanceCrops,
+    *,
+    labels: Sequence[str] | None = None,
+    scores: Sequence[float] | None = None,
+    zoom: int | None = None,
+) -> Picture:
+    """Draw instances as translucent areas with solid outlines; where they overlap, stripes of all their colours.
+
+    Neighbours get different colours. An outline lies on the inner border of its instance.
+
+    Args:
+        image: uint8 ``(H, W)`` or ``(H, W, 3)``; not changed.
+        crops: N masks on that image.
+        labels: N names to write at the boxes.
+        scores: N scores to write at the boxes.
+        zoom: whole factor by which the picture is larger than the image; None enlarges small images for legibility.
+
+    Returns:
+        RGB ``(zoom H, zoom W, 3)``.
+
+    Raises:
+        ValueError: if the image is not uint8 or not of the masks' size.
+    """
+    if image.shape[:2] != tuple(crops.size):
+        raise ValueError(f"image is {image.shape[:2]}, its masks {tuple(crops.size)}")
+    zoom = zoom or zoom_of(image)
+    picture = enlarge(image, zoom)
+    colours = PALETTE[assign_colours(crops)]
+    masks = [_enlarge_mask(crop.cpu().numpy(), zoom) for crop in crops.crops()]
+    boxes = (crops.boxes * zoom).tolist()
+    _fill(picture, masks, boxes, colours, _nested(crops), zoom)
+    for mask, box, colour in zip(masks, boxes, colours, strict=True):
+        if mask.size:
+            _outline(picture, mask, box, colour)
+    return _write_names(picture, boxes, colours, labels, scores)
+
+
+def assign_colours(crops: InstanceCrops) -> npt.NDArray[np.int64]:
+    """Palette index ``(N,)`` of each instance, by greedy colouring of the graph of near boxes.
+
+    Instances with most neighbours choose first; each takes, of the colours its neighbours leave, the least used.
+    """
+    grown = crops.boxes.numpy() + np.array([-1, -1, 1, 1]) * (NEAR // 2)
+    near: list[list[int]] = [[] for _ in range(len(crops))]
+    for first, second in zip(*(ends.tolist() for ends in overlapping_boxes(grown)), strict=True):
+        near[first].append(second)
+        near[second].append(first)
+    chosen = np.full(len(crops), -1, dtype=np.int64)
+    used = np.zeros(len(PALETTE))
+    for index in sorted(range(len(crops)), key=lambda i: -len(near[i])):
+        taken = np.bincount(chosen[near[index]] + 1, minlength=len(PALETTE) + 1)[1:]
+        # Where every colour is taken nearby, the one taken least often.
+        chosen[index] = int(np.lexsort((used, taken))[0])
+        used[chosen[index]] += 1
+    return chosen
+
+
+def comparison_figure(
+    image: npt.NDArray[Any], truth: InstanceCrops, prediction: InstanceCrops, title: str = ""
+) -> Picture:
+    """Image, ground truth and prediction side by side, with the number of instances of each."""
+    panels = [enlarge(image, zoom_of(image)), draw_instances(image, truth), draw_instances(image, prediction)]
+    captions = ["image", f"ground truth: {len(truth)}", f"prediction: {len(prediction)}"]
+    return contact_sheet(panels, columns=3, captions=captions, title=title)
+
+
+def anomaly_figure(image: npt.NDArray[Any], maps: InstanceCrops, title: str = "") -> Picture:
+    """Image beside its gradient anomaly maps, as a heat map with a colour bar.
+
+    Args:
+        image: uint8 ``(H, W)`` or ``(H, W, 3)``.
+        maps: one float map per instance, with background 1 (where nothing is anomalous); the largest value shows.
+        title: written above.
+    """
+    heat = np.full(maps.size, maps.background, dtype=np.float32)
+    for crop, (x0, y0, x1, y1) in zip(maps.crops(), maps.boxes.tolist(), strict=True):
+        np.maximum(heat[y0:y1, x0:x1], crop.float().cpu().numpy(), out=heat[y0:y1, x0:x1])
+    zoom = zoom_of(image)
+    low, high = float(maps.background), max(float(heat.max(initial=maps.background)), maps.background + 1e-6)
+    values = (np.kron(heat, np.ones((zoom, zoom), np.float32)) - low) / (high - low)
+    shade = (colormaps["inferno"](values)[:, :, :3] * 255).astype(np.float32)
+    # The cells stay faintly visible under the heat.
+    dimmed = 0.25 * enlarge(image, zoom).mean(axis=2, keepdims=True) * (1 - shade.max(axis=2, keepdims=True) / 255)
+    mixed = np.clip(shade + dimmed, 0, 255).astype(np.uint8)
+    panels = [enlarge(image, zoom), np.concatenate([mixed, _colour_bar(len(mixed), low, high)], axis=1)]
+    return contact_sheet(panels, columns=2, captions=["image", "gradient anomaly"], title=title)
+
+
+def contact_sheet(
+    pictures: Sequence[Picture], columns: int, captions: Sequence[str] | None = None, title: str = ""
+) -> Picture:
+    """Pictures in rows and columns on white, with an optional line under each.
+
+    Raises:
+        ValueError: without pictures.
+    """
+    if not pictures:
+        raise ValueError("a contact sheet needs at least one picture")
+    gap, line = 8, 22
+    rows = [pictures[start : start + columns] for start in range(0, len(pictures), columns)]
+    heights = [max(len(picture) for picture in row) + gap + (line if captions else 0) for row in rows]
+    widths = [max(picture.shape[1] for picture in pictures[column::columns]) + gap for column in range(len(rows[0]))]
+    top = gap + (line + 4 if title else 0)
+    sheet = Image.new("RGB", (gap + sum(widths), top + sum(heights)), "white")
+    pen = ImageDraw.Draw(sheet)
+    for index, picture in enumerate(pictures):
+        x, y = gap + sum(widths[: index % columns]), top + sum(heights[: index // columns])
+        sheet.paste(Image.fromarray(picture), (x, y))
+        if captions:
+            pen.text((x, y + len(picture) + 3), captions[index], fill=(60, 60, 60), font=_font(14))
+    if title:
+        pen.text((gap, gap), title, fill="black", font=_font(16))
+    return np.array(sheet)
+
+
+def plot_losses(metrics_csv: Path, output: Path) -> None:
+    """Draw the training losses and validation metrics of a run over its steps.
+
+    Where nothing was logged (a run shorter than its logging interval), no picture is written.
+
+    Args:
+        metrics_csv: written by Lightning's CSVLogger, with columns ``step``, ``train/...`` and ``val/...``.
+        output: PNG to write.
+    """
+    if not metrics_csv.is_file() or not metrics_csv.stat().st_size:
+        return
+    table = pd.read_csv(metrics_csv)
+    losses = [name for name in table.columns if name.startswith("train/loss")]
+    metrics = [f"val/{name}" for name in METRICS if f"val/{name}" in table.columns]
+    drawn = [(names, style) for names, style in [(losses, LOSS_AXIS), (metrics, METRIC_AXIS)] if names]
+    if not drawn:
+        return
+    figure = Figure(figsize=(7 * len(drawn), 4), dpi=120, layout="constrained")
+    axes = figure.subplots(1, len(drawn), squeeze=False)[0]
+    for axis, (names, style) in zip(axes, drawn, strict=True):
+        for name in names:
+            points = table[["step", name]].dropna()
+            width, marker = (2.4 if name == "train/loss" else 1.2), ("o" if len(points) < 25 else None)
+            axis.plot(points["step"], points[name], label=name.split("/")[1], lw=width, marker=marker, ms=3)
+        axis.set(xlabel="step", **style)
+        axis.grid(alpha=0.25)
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.legend(fontsize="small", frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+    with replacing(output) as temporary:
+        figure.savefig(temporary, format="png")
+
+
+def save_image(path: Path, picture: npt.NDArray[Any]) -> None:
+    """Write a uint8 picture as PNG: whole, or not at all."""
+    with replacing(path) as temporary:
+        Image.fromarray(picture).save(temporary, format="PNG")
+
+
+def zoom_of(image: npt.NDArray[Any]) -> int:
+    """Whole factor by which an image is enlarged for legibility."""
+    return max(1, -(-SHOWN_SIDE // max(1, *map(int, image.shape[:2]))))
+
+
+def enlarge(image: npt.NDArray[Any], zoom: int) -> Picture:
+    """RGB copy ``(zoom H, zoom W, 3)`` of a uint8 image ``(H, W)`` or ``(H, W, 3)``.
+
+    Raises:
+        ValueError: if it is not uint8.
+    """
+    if image.dtype != np.uint8:
+        raise ValueError(f"a picture is drawn from uint8 pixels, not {image.dtype}")
+    rgb = np.repeat(image[:, :, None], 3, axis=2) if image.ndim == 2 else image[:, :, :3]
+    if zoom == 1:
+        return rgb.copy()
+    return np.asarray(cv2.resize(rgb, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_CUBIC), dtype=np.uint8)
+
+
+def _enlarge_mask(mask: npt.NDArray[np.uint8], zoom: int) -> npt.NDArray[np.uint8]:
+    """Mask 0/1 at a larger scale, its outline smoothed between pixel centres."""
+    if zoom == 1 or not mask.size:
+        return np.ascontiguousarray(mask)
+    values = cv2.resize(mask.astype(np.float32), None, fx=zoom, fy=zoom, interpolation=cv2.INTER_LINEAR)
+    return (values > 0.5).astype(np.uint8)
+
+
+def _nested(crops: InstanceCrops) -> npt.NDArray[np.bool_]:
+    """Which instances ``(N,)`` lie as good as wholly inside a larger one."""
+    nested, areas = np.zeros(len(crops), dtype=bool), crops.areas().numpy()
+    for first, second, shared in zip(*overlapping_pairs(crops), strict=True):
+        inner, outer = (first, second) if areas[first] < areas[second] else (second, first)
+        nested[inner] |= shared >= NESTED_SHARE * areas[inner] and areas[inner] < 0.5 * areas[outer]
+    return nested
+
+
+def _fill(
+    picture: Picture,
+    masks: list[npt.NDArray[np.uint8]],
+    boxes: list[list[int]],
+    colours: npt.NDArray[np.uint8],
+    nested: npt.NDArray[np.bool_],
+    zoom: int,
+) -> None:
+    """Tint every instance in place; pixels of k instances get diagonal stripes of their k colours in turn."""
+    count, before = (np.zeros(picture.shape[:2], dtype=np.uint8) for _ in range(2))
+    for mask, (x0, y0, x1, y1), inner in zip(masks, boxes, nested, strict=True):
+        count[y0:y1, x0:x1] += mask * (not inner)
+    for mask, (x0, y0, x1, y1), colour, inner in zip(masks, boxes, colours, nested, strict=True):
+        region, covered, rank = picture[y0:y1, x0:x1], count[y0:y1, x0:x1], before[y0:y1, x0:x1]
+        shared = (mask > 0) & (covered > 1) & (not inner)
+        _tint(region, (mask > 0) & ~shared, colour, FILL)
+        if shared.any():
+            stripe = np.add.outer(np.arange(y0, y1), np.arange(x0, x1)) // (2 + zoom)
+            _tint(region, shared & (stripe % np.maximum(covered, 1) == rank), colour, STRIPE_FILL)
+            rank += shared
+
+
+def _outline(picture: Picture, mask: npt.NDArray[np.uint8], box: list[int], colour: npt.NDArray[np.uint8]) -> None:
+    """Colour a mask's inner border in place: wider in large pictures, but never so wide that it hides the instance."""
+    width = max(1, round(min(max(picture.shape[:2]) / 400, min(mask.shape) / 12)))
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * width + 1, 2 * width + 1))
+    inner = cv2.erode(mask, kernel, borderType=cv2.BORDER_CONSTANT, borderValue=0)
+    x0, y0, x1, y1 = box
+    picture[y0:y1, x0:x1][mask > inner] = colour
+
+
+def _tint(region: Picture, where: npt.NDArray[np.bool_], colour: npt.NDArray[np.uint8], opacity: float) -> None:
+    """Mix a colour into some pixels, in place."""
+    region[where] = ((1 - opacity) * region[where] + opacity * colour).astype(np.uint8)
+
+
+def _write_names(
+    picture: Picture,
+    boxes: list[list[int]],
+    colours: npt.NDArray[np.uint8],
+    labels: Sequence[str] | None,
+    scores: Sequence[float] | None,
+) -> Picture:
+    """Label and score of each instance on a tag of its colour at its box."""
+    if labels is None and scores is None:
+        return picture
+    canvas = Image.fromarray(picture)
+    pen, font = ImageDraw.Draw(canvas), _font(12)
+    for index, (x0, y0, _, _) in enumerate(boxes):
+        parts = [labels[index]] if labels is not None else []
+        parts += [f"{scores[index]:.2f}"] if scores is not None else []
+        _, _, right, bottom = pen.textbbox((0, 0), " ".join(parts), font=font)
+        x, y = min(x0, max(0, canvas.width - int(right) - 4)), max(0, y0 - int(bottom) - 3)
+        pen.rectangle((x, y, x + right + 3, y + bottom + 2), fill=tuple(colours[index].tolist()))
+        pen.text((x + 2, y + 1), " ".join(parts), fill="white", font=font)
+    return np.array(canvas)
+
+
+def _colour_bar(height: int, low: float, high: float) -> Picture:
+    """Colour bar ``(height, 72, 3)`` with five values written beside it."""
+    shades = colormaps["inferno"](np.linspace(1, 0, height))[:, :3] * 255
+    bar = np.full((height, 72, 3), 255, dtype=np.uint8)
+    bar[:, 8:24] = shades[:, None].round()
+    canvas = Image.fromarray(bar)
+    pen, font = ImageDraw.Draw(canvas), _font(12)
+    for share in np.linspace(0, 1, 5):
+        y = (1 - share) * (height - 14)
+        pen.text((30, y), f"{low + share * (high - low):.2f}", fill="black", font=font)
+    return np.array(canvas)
+
+
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """The font Pillow brings along."""
+    return ImageFont.load_default(size)

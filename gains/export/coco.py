@@ -1,0 +1,57 @@
+"""COCO JSON with run-length encoded masks, which may overlap."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from gains.files import replacing
+from gains.instances import Instances
+
+
+def coco_document(instances: Instances, file_name: str) -> dict[str, Any]:
+    """A COCO data set of one image, its annotations with an additional ``score``; ids are those of all formats."""
+    height, width = instances.size
+    areas = instances.masks.areas().long().tolist()
+    annotations = [
+        {
+            "id": index + 1,
+            "image_id": 1,
+            "category_id": int(instances.labels[index]),
+            "segmentation": rle,
+            "area": areas[index],
+            "bbox": [x0, y0, x1 - x0, y1 - y0],
+            "iscrowd": 0,
+            "score": float(instances.scores[index]),
+        }
+        for index, (rle, (x0, y0, x1, y1)) in enumerate(
+            zip(instances.masks.to_rle(), instances.boxes.tolist(), strict=True)
+        )
+    ]
+    return {
+        "info": {"description": "instances predicted by gains; masks may overlap"},
+        "images": [{"id": 1, "file_name": file_name, "height": height, "width": width}],
+        "annotations": annotations,
+        "categories": [{"id": index + 1, "name": name} for index, name in enumerate(instances.categories)],
+    }
+
+
+def write_coco(path: Path, instances: Instances, file_name: str) -> None:
+    """Write :func:`coco_document`."""
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(coco_document(instances, file_name)))
+
+
+def merge_coco(paths: Sequence[Path], target: Path) -> None:
+    """Join files of :func:`write_coco` into one data set, with new image and annotation ids."""
+    joined: dict[str, Any] = {"images": [], "annotations": [], "categories": []}
+    for path in paths:
+        content = json.loads(path.read_text())
+        image_id = len(joined["images"]) + 1
+        joined["info"], joined["categories"] = content["info"], content["categories"]
+        joined["images"].append({**content["images"][0], "id": image_id})
+        for annotation in content["annotations"]:
+            number = len(joined["annotations"]) + 1
+            joined["annotations"].append({**annotation, "id": number, "image_id": image_id})
+    with replacing(target) as temporary:
+        temporary.write_text(json.dumps(joined))

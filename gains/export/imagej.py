@@ -1,0 +1,59 @@
+"""ImageJ ROI zip: opens in Fiji's ROI Manager by drag and drop."""
+
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import roifile
+from shapely.geometry.base import BaseGeometry
+
+from gains.export.outlines import rings
+from gains.files import replacing
+from gains.instances import Instances
+
+MOVE, LINE, CLOSE = 0.0, 1.0, 4.0
+"""Operations of ImageJ's composite path, those of java.awt.geom.PathIterator."""
+
+
+def write_imagej(path: Path, instances: Instances, shapes: Sequence[BaseGeometry]) -> None:
+    """One ROI per instance, named ``id_category_score``.
+
+    An instance of one piece without holes is a polygon, another a composite ROI; either encloses its pixels exactly.
+
+    Args:
+        path: of the file.
+        instances: of one image.
+        shapes: their outlines.
+    """
+    with replacing(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
+        for index, shape in enumerate(shapes):
+            category = instances.categories[instances.labels[index] - 1]
+            name = f"{index + 1:05d}_{category}_{instances.scores[index]:.3f}"
+            # A slash would make a folder inside the archive, which ImageJ does not read.
+            name = name.replace("/", "-")
+            archive.writestr(f"{name}.roi", _roi(rings(shape), name).tobytes())
+
+
+def _roi(outlines: list[npt.NDArray[np.float64]], name: str) -> roifile.ImagejRoi:
+    if len(outlines) == 1:
+        roi = roifile.ImagejRoi.frompoints(outlines[0][:-1].astype(np.int32), name=name)
+        roi.roitype = roifile.ROI_TYPE.POLYGON
+        # The bounding box of pixel edges ends on the last one, not a pixel behind it.
+        roi.right, roi.bottom = (int(end) for end in outlines[0].max(axis=0))
+        return roi
+    points = np.concatenate(outlines)
+    roi = roifile.ImagejRoi()
+    roi.roitype, roi.name = roifile.ROI_TYPE.RECT, name
+    roi.left, roi.top = (int(start) for start in points.min(axis=0))
+    roi.right, roi.bottom = (int(end) for end in points.max(axis=0))
+    roi.multi_coordinates = np.concatenate([_path(ring) for ring in outlines]).astype(np.float32)
+    roi.shape_roi_size = len(roi.multi_coordinates)
+    return roi
+
+
+def _path(ring: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    steps = np.concatenate([np.full((len(ring) - 1, 1), LINE), ring[:-1]], axis=1)
+    steps[0, 0] = MOVE
+    return np.concatenate([steps.ravel(), [CLOSE]])

@@ -1,0 +1,105 @@
+"""The frame of every RoI-based method: backbone, proposals, box branch, mask branch."""
+
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+from torchvision.models.detection.image_list import ImageList
+from torchvision.models.detection.rpn import RegionProposalNetwork
+
+from gains.models.parts.detections import Detections
+from gains.models.parts.detector import Detector
+from gains.models.parts.roi.box_branch import Features, Sizes
+from gains.models.parts.roi.masks import RoIMasks
+from gains.models.parts.roi.sampling import RoISamples, Target
+from gains.models.parts.transform import ImageTransform, rescale_boxes
+
+
+class TrainsBoxes(Protocol):
+    """What the frame asks of a box branch (see BoxBranch)."""
+
+    def losses(
+        self, features: Features, proposals: list[Tensor], sizes: Sizes, targets: list[Target]
+    ) -> tuple[dict[str, Tensor], RoISamples]:
+        """Losses, and the RoIs for the mask branch."""
+
+    def detect(self, features: Features, proposals: list[Tensor], sizes: Sizes) -> list[dict[str, Tensor]]:
+        """Detections of each image."""
+
+
+class TrainsMasks(Protocol):
+    """What the frame asks of a mask branch (see MaskBranch)."""
+
+    def losses(self, features: Features, samples: RoISamples, sizes: Sizes, targets: list[Target]) -> dict[str, Tensor]:
+        """Losses of the sampled RoIs."""
+
+    def predict(self, features: Features, detections: list[Detections], sizes: Sizes) -> list[Detections]:
+        """Detections with ``mask_probabilities``."""
+
+
+class RoIPath(nn.Module):
+    """From pyramid features to detections: proposals, then boxes, then masks.
+
+    Args:
+        rpn: proposes boxes.
+        box: box branch.
+        mask: mask branch.
+    """
+
+    def __init__(self, rpn: RegionProposalNetwork, box: TrainsBoxes, mask: TrainsMasks) -> None:
+        super().__init__()
+        self.rpn = rpn
+        self.box = box
+        self.mask = mask
+
+    def losses(self, batch: ImageList, features: Features, targets: list[Target]) -> dict[str, Tensor]:
+        """Weighted losses by name."""
+        proposals, losses = self.rpn(batch, features, targets)
+        box_losses, samples = self.box.losses(features, proposals, batch.image_sizes, targets)
+        return {**losses, **box_losses, **self.mask.losses(features, samples, batch.image_sizes, targets)}
+
+    def detect(self, batch: ImageList, features: Features) -> list[Detections]:
+        """Detections of each image, masks included, in network coordinates."""
+        proposals, _ = self.rpn(batch, features)
+        detections: list[Detections] = list(self.box.detect(features, proposals, batch.image_sizes))
+        return self.mask.predict(features, detections, batch.image_sizes)
+
+
+class TwoStageDetector(RoIPath, Detector):
+    """A backbone with one such path behind it.
+
+    Args:
+        backbone: images to pyramid levels.
+        rpn: proposes boxes.
+        box: box branch.
+        mask: mask branch.
+        transform: normalises, resizes and batches.
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        rpn: RegionProposalNetwork,
+        box: TrainsBoxes,
+        mask: TrainsMasks,
+        transform: ImageTransform,
+    ) -> None:
+        super().__init__(rpn, box, mask)
+        self.transform = transform
+        self.backbone = backbone
+
+    def predict(self, batch: ImageList, features: Features, originals: Sizes) -> list[Detections]:
+        """Detections of each image in its original coordinates, best score first."""
+        return [
+            to_image(found, size, original)
+            for found, size, original in zip(self.detect(batch, features), batch.image_sizes, originals, strict=True)
+        ]
+
+
+def to_image(found: Detections, size: tuple[int, int], original: tuple[int, int]) -> Detections:
+    """Bring one image's detections from network coordinates to image coordinates, best score first."""
+    order = torch.argsort(found["scores"], descending=True, stable=True)
+    found = {name: value[order] for name, value in found.items() if name != "roi"}
+    found["boxes"] = rescale_boxes(found["boxes"], size, original)
+    found["masks"] = RoIMasks(found.pop("mask_probabilities"), found["boxes"], original)
+    return found

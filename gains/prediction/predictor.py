@@ -1,0 +1,282 @@
+"""A trained model applied to images of any size: read tiles, run the network, stitch."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from gains.errors import InputError
+from gains.images.intensity import Intensity, to_unit_rgb, value_range
+from gains.images.raster import ArrayRaster, Raster
+from gains.instances import Instances, tighten
+from gains.masks import InstanceCrops
+from gains.models.checkpoint import load_module
+from gains.models.parts.transform import IMAGENET_MEAN
+from gains.prediction.stitching import Pieces, stitch
+from gains.prediction.tiling import TileGrid
+from gains.training.module import InstanceSegmentation
+
+SAMPLE_PIXELS = 4_000_000
+"""About how many pixels of an image its percentiles are taken from."""
+
+MIN_TILE = 32
+
+Key = TypeVar("Key")
+
+
+class Predictor:
+    """A model ready to segment images.
+
+    An image with both sides up to ``tile`` goes through the network whole, as in training and ``gains eval``; a larger
+    one in overlapping tiles of that size, so that its objects appear to the network as large as those it learned from.
+
+    Args:
+        module: the trained model.
+        device: where it runs.
+        tile: side of a tile in pixels; None takes what the checkpoint was trained on.
+        overlap: pixels that neighbouring tiles share; None takes a quarter of the tile. Instances smaller than this
+            are seen whole by some tile, larger ones are joined from pieces.
+        min_score: instances with a lower score are left out.
+        batch_size: tiles that go through the network together.
+        intensity: which pixel values become 0 and 1 (see :mod:`gains.images.intensity`); None does as in training. In
+            a tiled image percentiles are those of the whole.
+
+    Raises:
+        InputError: if the tile is not at least 32 pixels, or the overlap does not fit it.
+    """
+
+    def __init__(
+        self,
+        module: InstanceSegmentation,
+        device: torch.device,
+        tile: int | None = None,
+        overlap: int | None = None,
+        min_score: float = 0.5,
+        batch_size: int = 4,
+        intensity: Intensity | None = None,
+    ) -> None:
+        self.module = module.eval().to(device)
+        self.device = device
+        self.tile = trained_tile(module) if tile is None else tile
+        self.overlap = self.tile // 4 if overlap is None else overlap
+        if self.tile < MIN_TILE or not 0 <= self.overlap < self.tile:
+            raise InputError(
+                f"tile={self.tile} overlap={self.overlap}: tile must be at least {MIN_TILE}, overlap less than it"
+            )
+        self.min_score = min_score
+        self.batch_size = batch_size
+        self.intensity: Intensity = intensity or module.recipe.get("intensity", "full_range")
+
+    @property
+    def categories(self) -> list[str]:
+        """Category names; position + 1 is the label."""
+        return self.module.categories
+
+    def predict(self, image: npt.NDArray[Any]) -> Instances:
+        """Segment one image.
+
+        Args:
+            image: ``(H, W)`` gray, ``(H, W, 3)`` RGB or ``(H, W, 4)`` RGBA of any integer or float type, as read from
+                a file: scaling and tiling happen here. Floats lie in [0, 1] unless the intensity is ``percentile``.
+
+        Raises:
+            InputError: for another shape or type, or values that do not fit the intensity.
+        """
+        [(_, _, result)] = self.predict_many([(None, ArrayRaster(image))])
+        if isinstance(result, InputError):
+            raise result
+        return result
+
+    def predict_many(
+        self, rasters: Iterable[tuple[Key, Raster]], on_progress: Callable[[Key, float], None] | None = None
+    ) -> Iterator[tuple[Key, Raster, Instances | InputError]]:
+        """Segment images one after the other, tiles of several in one batch.
+
+        Args:
+            rasters: images with anything that identifies them.
+            on_progress: called with an image's key and the share of it that was just done.
+
+        Yields:
+            Each key with its image and its instances, or the error that its pixels led to, in the given order.
+        """
+        jobs: deque[_Job[Key]] = deque()
+        batch: list[tuple[_Job[Key], int, Tensor]] = []
+        for key, raster in rasters:
+            job = _Job(key, raster, TileGrid.covering(raster.size, self.tile, self.overlap))
+            jobs.append(job)
+            try:
+                for index, tile in enumerate(self._tiles(job)):
+                    batch.append((job, index, tile))
+                    if len(batch) == self.batch_size:
+                        self._run(batch, on_progress)
+                        batch = []
+            except InputError as error:
+                job.error = error
+                batch = [entry for entry in batch if entry[0] is not job]
+            while jobs and jobs[0].done:
+                yield self._result(jobs.popleft())
+        if batch:
+            self._run(batch, on_progress)
+        while jobs:
+            yield self._result(jobs.popleft())
+
+    def _tiles(self, job: "_Job[Key]") -> Iterator[Tensor]:
+        """The tiles ``(3, h, w)`` in [0, 1], padded at the right and bottom where the image is smaller."""
+        limits = self._limits(job.raster)
+        height, width = job.grid.tile
+        for box in job.grid.boxes.tolist():
+            pixels = job.raster.read((box[0], box[1], box[2], box[3]))
+            self._check(pixels, job.raster.name)
+            values = torch.from_numpy(to_unit_rgb(pixels, limits)).permute(2, 0, 1)
+            # What the network sees beyond an image of a training batch: the mean colour, its normalised zero.
+            tile = torch.tensor(IMAGENET_MEAN)[:, None, None].repeat(1, height, width)
+            tile[:, : values.shape[1], : values.shape[2]] = values
+            yield tile
+
+    def _limits(self, raster: Raster) -> tuple[float, float]:
+        """The pixel values that become 0 and 1 in all of an image."""
+        height, width = raster.size
+        if self.intensity == "full_range":
+            pixels = raster.read((0, 0, 1, 1))
+            stored = pixels.dtype in (np.uint8, np.uint16) or pixels.dtype.kind in "fb"
+            # Images with wider integers are, as in training, 16-bit images in a larger container.
+            return value_range(pixels if stored else pixels.astype(np.uint16), "full_range")
+        step = max(1, int(np.ceil(np.sqrt(height * width / SAMPLE_PIXELS))))
+        samples = [
+            raster.read((x, y, min(x + self.tile, width), min(y + self.tile, height)))[::step, ::step].reshape(-1)
+            for y in range(0, height, self.tile)
+            for x in range(0, width, self.tile)
+        ]
+        return value_range(np.concatenate(samples), self.intensity)
+
+    def _check(self, pixels: npt.NDArray[Any], name: str) -> None:
+        """Refuse values that ``full_range`` cannot place, instead of segmenting a white image."""
+        if self.intensity != "full_range" or pixels.dtype in (np.uint8, np.uint16, np.bool_):
+            return
+        finite = pixels[np.isfinite(pixels)]
+        limit = 1 if pixels.dtype.kind == "f" else np.iinfo(np.uint16).max
+        if len(finite) and finite.max() > limit * 1.01:
+            raise InputError(
+                f"{name} has {pixels.dtype} pixels up to {finite.max():g}, expected 0 to {limit}; "
+                "use intensity=percentile"
+            )
+
+    @torch.inference_mode()
+    def _run(
+        self, batch: "list[tuple[_Job[Key], int, Tensor]]", on_progress: Callable[[Key, float], None] | None
+    ) -> None:
+        """Put one batch through the network and keep what it finds with the image it belongs to."""
+        try:
+            found = self.module([tile.to(self.device, non_blocking=True) for _, _, tile in batch])
+        except torch.OutOfMemoryError:
+            raise InputError(
+                f"the device has too little memory for {len(batch)} tiles of {self.tile} pixels at a time; "
+                "use a smaller batch_size or tile"
+            ) from None
+        for (job, index, _), prediction in zip(batch, found, strict=True):
+            job.add(index, prediction, self.min_score, self.module.evaluator.max_detections)
+            if on_progress is not None:
+                on_progress(job.key, 1 / len(job.grid))
+
+    def _result(self, job: "_Job[Key]") -> tuple[Key, Raster, Instances | InputError]:
+        if job.error is not None:
+            return job.key, job.raster, job.error
+        masks, scores, labels = stitch(job.pieces(), job.grid)
+        return job.key, job.raster, Instances(masks, scores, labels, self.categories, job.capped)
+
+
+@dataclass
+class _Job(Generic[Key]):
+    """One image on its way through the network."""
+
+    key: Key
+    raster: Raster
+    grid: TileGrid
+    error: InputError | None = None
+    capped: int = 0
+    finished: int = 0
+    found: list[tuple[InstanceCrops, npt.NDArray[np.float64], npt.NDArray[np.int64], int]] = field(default_factory=list)
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing of it is left to run."""
+        return self.error is not None or self.finished == len(self.grid)
+
+    def add(self, index: int, prediction: dict[str, Any], min_score: float, most: int) -> None:
+        """Keep what was found in one tile, in image coordinates."""
+        self.finished += 1
+        x0, y0, x1, y1 = self.grid.boxes[index].tolist()
+        scores = prediction["scores"].double().cpu().numpy()
+        labels = prediction["labels"].cpu().numpy()
+        kept = np.flatnonzero(scores >= min_score)
+        self.capped += int(len(kept) == len(scores) >= most)
+        masks, solid = tighten(prediction["masks"].crops().select(kept.tolist()), (0, 0, x1 - x0, y1 - y0))
+        kept = kept[solid]
+        shifted = masks.boxes + torch.tensor([x0, y0, x0, y0])
+        self.found.append(
+            (InstanceCrops(masks.values, shifted, self.grid.size), scores[kept], labels[kept].astype(np.int64), index)
+        )
+
+    def pieces(self) -> Pieces:
+        """All that was found."""
+        masks = InstanceCrops(
+            torch.cat([found.values for found, _, _, _ in self.found]),
+            torch.cat([found.boxes for found, _, _, _ in self.found]),
+            self.grid.size,
+        )
+        tile = np.repeat([index for _, _, _, index in self.found], [len(found) for found, _, _, _ in self.found])
+        scores = np.concatenate([scores for _, scores, _, _ in self.found])
+        labels = np.concatenate([labels for _, _, labels, _ in self.found])
+        return Pieces(masks, scores, labels, tile.astype(np.int64))
+
+
+def trained_tile(module: InstanceSegmentation) -> int:
+    """Side in pixels of the largest images that the model was trained on.
+
+    A checkpoint that does not say gets the side to which its network scales images.
+    """
+    side = module.recipe.get("image_side")
+    if side is not None:
+        return max(int(side), MIN_TILE)
+    resizer = getattr(getattr(module.network, "transform", None), "resizer", None)
+    return max(int(resizer.min_size[0]), MIN_TILE) if resizer is not None else 512
+
+
+def pick_device(name: str = "auto") -> torch.device:
+    """The device of a name.
+
+    Args:
+        name: ``cpu``, ``gpu`` (the first CUDA device) or ``auto`` (that, if there is one).
+
+    Raises:
+        InputError: for another name, or ``gpu`` without one.
+    """
+    if name not in ("auto", "cpu", "gpu"):
+        raise InputError(f"accelerator={name!r} is unknown; use auto, cpu or gpu")
+    if name == "gpu" and not torch.cuda.is_available():
+        raise InputError("accelerator=gpu: this machine has no usable CUDA device; use accelerator=cpu")
+    return torch.device("cpu" if name == "cpu" or not torch.cuda.is_available() else "cuda")
+
+
+def load_model(checkpoint: str | Path, accelerator: str = "auto", **settings: Any) -> Predictor:
+    """Load a trained model to segment images with.
+
+    >>> model = load_model("best.ckpt")  # doctest: +SKIP
+    >>> instances = model.predict(image)  # doctest: +SKIP
+
+    Args:
+        checkpoint: file that ``gains train`` wrote.
+        accelerator: ``cpu``, ``gpu`` or ``auto``.
+        settings: ``tile``, ``overlap``, ``min_score``, ``batch_size`` and ``intensity`` of :class:`Predictor`.
+
+    Raises:
+        InputError: if the file is no checkpoint, or a setting does not fit.
+    """
+    device = pick_device(accelerator)
+    return Predictor(load_module(checkpoint), device, **settings)

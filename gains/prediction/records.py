@@ -1,0 +1,111 @@
+"""What a folder of results remembers of every image: enough for the report, and the sign that the image is done."""
+
+import base64
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from gains.drawing import Picture, draw_instances, enlarge, zoom_of
+from gains.export.overlay import view
+from gains.files import replacing
+from gains.images.raster import Raster
+from gains.instances import Instances
+from gains.overlaps import overlapping_pairs
+
+FOLDER = "records"
+THUMBNAIL_SIDE = 900
+
+
+@dataclass(frozen=True)
+class Record:
+    """One image.
+
+    Attributes:
+        name: of its result files, without suffix.
+        source: its file.
+        height: in pixels.
+        width: in pixels.
+        scores: of its instances.
+        areas: of its instances, in pixels.
+        categories: of its instances.
+        overlaps: of its instances, whether each shares pixels with another of its category (a nucleus lies in its cell,
+            which is no overlap to count).
+        capped_tiles: see :class:`Instances`.
+        plain: the image, small, as JPEG in base64.
+        drawn: the same with its instances drawn on it.
+    """
+
+    name: str
+    source: str
+    height: int
+    width: int
+    scores: list[float]
+    areas: list[int]
+    categories: list[str]
+    overlaps: list[bool]
+    capped_tiles: int
+    plain: str
+    drawn: str
+
+    @property
+    def count(self) -> int:
+        """Number of instances."""
+        return len(self.scores)
+
+    @property
+    def overlapping(self) -> int:
+        """Number of instances that overlap another of their category."""
+        return sum(self.overlaps)
+
+
+def make_record(name: str, source: Path, instances: Instances, image: Raster) -> Record:
+    """Summarise an image and draw it small."""
+    picture, masks = view(instances.masks, image, THUMBNAIL_SIDE)
+    first, second, _ = overlapping_pairs(instances.masks)
+    alike = instances.labels[first] == instances.labels[second]
+    overlaps = np.zeros(len(instances), dtype=bool)
+    overlaps[first[alike]] = overlaps[second[alike]] = True
+    return Record(
+        name=name,
+        source=str(source),
+        height=instances.size[0],
+        width=instances.size[1],
+        scores=[round(float(score), 4) for score in instances.scores],
+        areas=instances.masks.areas().long().tolist(),
+        categories=[instances.categories[label - 1] for label in instances.labels],
+        overlaps=overlaps.tolist(),
+        capped_tiles=instances.capped_tiles,
+        plain=jpeg(enlarge(picture, zoom_of(picture))),
+        drawn=jpeg(draw_instances(picture, masks)),
+    )
+
+
+def jpeg(picture: Picture, quality: int = 82) -> str:
+    """An RGB picture as JPEG in base64."""
+    encoded = cv2.imencode(".jpg", picture[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+    return base64.b64encode(encoded.tobytes()).decode("ascii")
+
+
+def record_path(output: Path, name: str) -> Path:
+    """Where the record of an image lies."""
+    return output / FOLDER / f"{name}.json"
+
+
+def write_record(output: Path, record: Record) -> None:
+    """Write a record, after all other files of its image."""
+    with replacing(record_path(output, record.name)) as temporary:
+        temporary.write_text(json.dumps(asdict(record)))
+
+
+def read_records(output: Path, pictures: int) -> list[Record]:
+    """The records of a folder of results, by name; beyond the first ``pictures`` without theirs, to spare memory."""
+    records: list[Record] = []
+    for path in sorted((output / FOLDER).rglob("*.json")):
+        content = json.loads(path.read_text())
+        if len(records) >= pictures:
+            content |= {"plain": "", "drawn": ""}
+        records.append(Record(**content))
+    return records

@@ -1,0 +1,160 @@
+"""``report.html`` where the truth is known: metrics, and predictions beside ground truths, the worst first."""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from gains.data.dataset import InstanceDataset
+from gains.drawing import draw_instances, enlarge, zoom_of
+from gains.export.overlay import view
+from gains.images.files import read_image
+from gains.images.raster import ArrayRaster
+from gains.masks import InstanceCrops
+from gains.metrics.table import TITLES
+from gains.prediction.records import THUMBNAIL_SIDE, jpeg
+from gains.reports.html import (
+    Picture,
+    bullets,
+    cards,
+    gallery,
+    histograms,
+    number,
+    section,
+    settings_table,
+    table,
+    write_page,
+)
+from gains.rle import RLE, run_lengths
+
+HEADLINES = ("segm_map", "segm_map_50", "aji", "pq", "f1_50")
+IMAGE_METRICS = ("f1_50", "aji", "pq", "dice")
+SETTINGS = ("model", "checkpoint", "dataset", "split")
+
+
+def write_evaluation_report(
+    folder: Path,
+    dataset: InstanceDataset,
+    predictions: Sequence[Mapping[str, Any]],
+    results: Mapping[str, Any],
+    per_image: Sequence[Mapping[str, Any]],
+    max_pictures: int = 60,
+) -> Path:
+    """Write ``report.html`` of ``gains eval``.
+
+    Args:
+        folder: of the run.
+        dataset: the evaluated images.
+        predictions: entries of a COCO results list (``image_id``, ``category_id``, ``score``, ``segmentation``).
+        results: as the evaluator computes them, with ``model``, ``checkpoint``, ``dataset`` and ``split`` if known.
+        per_image: rows of :meth:`InstanceSegmentationEvaluator.per_image`.
+        max_pictures: the worst that many images are shown; the table has all.
+
+    Returns:
+        The page.
+    """
+    metrics = results["metrics"]
+    ids = {name: int(dataset.annotations.images[name]["id"]) for name in dataset.names}
+    found: dict[int, list[Mapping[str, Any]]] = {image_id: [] for image_id in ids.values()}
+    for entry in predictions:
+        if entry["score"] >= metrics["score_threshold"]:
+            found[int(entry["image_id"])].append(entry)
+    images = _images(per_image, {name: len(found[image_id]) for name, image_id in ids.items()}, ids)
+    figures = [
+        _compared(dataset, dataset.names.index(str(name)), found[ids[str(name)]], row)
+        for name, row in images.head(max_pictures).iterrows()
+    ]
+    shown = {title: _metric(metrics.get(name)) for name, title in TITLES.items() if name in HEADLINES}
+    overall = [[title, *(values.get(name) for values in _columns(results).values())] for name, title in TITLES.items()]
+    header = ["image", "truths", "missed", "predictions", "false", *(TITLES[name] for name in IMAGE_METRICS)]
+    parts = [
+        cards({"images": number(len(ids)), **shown}),
+        section("Metrics", table(["metric", *_columns(results)], overall), bullets(results.get("notes", []), "notes")),
+        section("Per image", histograms({TITLES[name]: images[name].dropna() for name in IMAGE_METRICS[:3]})),
+        section("Instances", histograms(_distributions(dataset, [entry for each in found.values() for entry in each]))),
+        section(
+            "Worst images first",
+            bullets([f"Instances with scores from {metrics['score_threshold']:g} are shown and counted."], "notes"),
+            gallery(figures),
+        ),
+        section("All images", table(header, [list(row) for row in images.itertuples()])),
+        section(
+            "Settings",
+            settings_table(
+                {name: results[name] for name in SETTINGS if name in results}
+                | {name: metrics[name] for name in ("score_threshold", "max_detections") if name in metrics}
+            ),
+        ),
+    ]
+    path = folder / "report.html"
+    lead = " on ".join(str(results[name]) for name in ("model", "dataset") if results.get(name))
+    write_page(path, "Evaluation", f"{lead}, split {results.get('split', '')}", parts)
+    return path
+
+
+def _images(
+    per_image: Sequence[Mapping[str, Any]], predicted: Mapping[str, int], ids: Mapping[str, int]
+) -> pd.DataFrame:
+    """Counts, and metrics averaged over the categories, of each image; the worst first.
+
+    Returns:
+        By name: ``truths``, ``missed``, ``predictions``, ``false`` and :data:`IMAGE_METRICS`.
+    """
+    rows = pd.DataFrame(per_image)
+    rows["hits"] = (rows.recall_50 * rows.n_ground_truth).fillna(0).round().astype(int)
+    images = rows.groupby("image_id").agg(truths=("n_ground_truth", "sum"), hits=("hits", "sum"))
+    images = images.join(rows.groupby("image_id")[list(IMAGE_METRICS)].mean()).loc[list(ids.values())]
+    images.index = pd.Index(list(ids))
+    images["missed"] = images.truths - images.hits
+    images["predictions"] = pd.Series(predicted)
+    images["false"] = images.predictions - images.hits
+    # An image without truth and prediction has no F1: nothing is wrong with it, so it comes last.
+    images = images.sort_values(["f1_50", "aji"], na_position="last")
+    return images[["truths", "missed", "predictions", "false", *IMAGE_METRICS]]
+
+
+def _distributions(dataset: InstanceDataset, found: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:
+    """Areas in pixels of truths and predictions, and scores."""
+    truths = [rle for index in range(len(dataset.names)) for rle in dataset.ground_truth(index)[0]]
+    return {
+        "area of truths (pixels)": [_area(rle) for rle in truths],
+        "area of predictions (pixels)": [_area(entry["segmentation"]) for entry in found],
+        "score of predictions": [float(entry["score"]) for entry in found],
+    }
+
+
+def _area(rle: RLE) -> float:
+    return float(run_lengths(rle)[1::2].sum())
+
+
+def _compared(
+    dataset: InstanceDataset, index: int, found: Sequence[Mapping[str, Any]], measured: "pd.Series[Any]"
+) -> tuple[list[Picture], str, str]:
+    """Ground truth and prediction of one image, side by side."""
+    entry = dataset.annotations.images[dataset.names[index]]
+    size = (int(entry["height"]), int(entry["width"]))
+    image = ArrayRaster(read_image(dataset.annotations.root / "images" / entry["file_name"]))
+    truth, _, _ = dataset.ground_truth(index)
+    predicted = [item["segmentation"] for item in sorted(found, key=lambda item: -float(item["score"]))]
+    pictures = []
+    for rles, note in (
+        (truth, f"ground truth: {len(truth)}, {measured.missed:.0f} missed"),
+        (predicted, f"prediction: {len(predicted)}, {measured['false']:.0f} false"),
+    ):
+        picture, masks = view(InstanceCrops.from_rle(rles, size), image, THUMBNAIL_SIDE)
+        plain = jpeg(enlarge(picture, zoom_of(picture)))
+        pictures.append(Picture(jpeg(draw_instances(picture, masks)), plain, note))
+    line = ", ".join(f"{TITLES[name]}: {_metric(measured[name])}" for name in IMAGE_METRICS)
+    return pictures, dataset.names[index], line
+
+
+def _columns(results: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """All categories together and, if there are several, each."""
+    per_category = results.get("per_category", {})
+    return {"all": results["metrics"], **(per_category if len(per_category) > 1 else {})}
+
+
+def _metric(value: float | None) -> str:
+    return "-" if value is None or math.isnan(value) else f"{value:.3f}"

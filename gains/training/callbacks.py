@@ -1,0 +1,138 @@
+"""What happens beside training: pictures of validation images, predictions written at test time."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.loggers import WandbLogger
+from torch import Tensor
+
+from gains.data.datamodule import Batch, InstanceDataModule
+from gains.drawing import anomaly_figure, comparison_figure, save_image
+from gains.metrics.table import write_json
+from gains.training.module import InstanceSegmentation
+
+
+def to_pixels(image: Tensor) -> npt.NDArray[np.uint8]:
+    """Image ``(3, H, W)`` in [0, 1] as uint8 ``(H, W, 3)``."""
+    pixels: npt.NDArray[np.uint8] = (image.detach().cpu() * 255).round().byte().permute(1, 2, 0).numpy()
+    return pixels
+
+
+def comparison(image: Tensor, target: dict[str, Any], found: dict[str, Any], min_score: float, title: str) -> Any:
+    """Picture of one image, its ground truth and the detections from a score on."""
+    shown = torch.nonzero(found["scores"].cpu() >= min_score)[:, 0].tolist()
+    crops = found["masks"].crops().select(shown)
+    return comparison_figure(to_pixels(image), target["masks"].to("cpu"), crops, title)
+
+
+class SampleOverlays(pl.Callback):
+    """At every validation, draw the first images with truth and prediction; at the start, some anomaly maps.
+
+    Args:
+        count: number of images.
+        min_score: score from which a detection is drawn.
+    """
+
+    def __init__(self, count: int = 4, min_score: float = 0.5) -> None:
+        self.count = count
+        self.min_score = min_score
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Anomaly maps of the first training images, where the model uses them."""
+        datamodule = trainer.datamodule  # type: ignore[attr-defined]
+        if not isinstance(datamodule, InstanceDataModule) or "anomaly" not in datamodule.derived:
+            return
+        dataset = datamodule.dataset("train", augment=True)
+        state = torch.get_rng_state()  # drawing must not change which batches follow
+        for index in range(min(self.count, len(dataset))):
+            image, target = dataset[index]
+            self._keep(trainer, f"anomaly_{index}", anomaly_figure(to_pixels(image), target["anomaly"]))
+        torch.set_rng_state(state)
+
+    def on_validation_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Batch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Draw the image if it is one of the first."""
+        if batch_idx >= self.count or trainer.sanity_checking:
+            return
+        assert isinstance(pl_module, InstanceSegmentation)
+        images, targets = batch
+        found = pl_module.last_predictions[0]
+        picture = comparison(images[0], targets[0], found, self.min_score, f"step {trainer.global_step}")
+        self._keep(trainer, f"val_{batch_idx}", picture)
+
+    def _keep(self, trainer: pl.Trainer, name: str, picture: npt.NDArray[np.uint8]) -> None:
+        """Save a picture in the run folder and hand it to W&B."""
+        if not trainer.is_global_zero:
+            return
+        save_image(Path(trainer.default_root_dir) / "figures" / f"{name}.png", picture)
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbLogger):
+                logger.log_image(name, [picture], step=trainer.global_step)
+
+
+class PredictionWriter(pl.Callback):
+    """At test time, draw the first images and write all predictions in COCO's results format.
+
+    Args:
+        folder: receives ``predictions.json`` and ``figures/``.
+        category_ids: COCO category id of each label, in order.
+        count: number of images to draw.
+        min_score: score from which a detection is drawn.
+    """
+
+    def __init__(self, folder: Path, category_ids: list[int], count: int = 8, min_score: float = 0.5) -> None:
+        self.folder = folder
+        self.category_ids = category_ids
+        self.count = count
+        self.min_score = min_score
+        self.entries: list[dict[str, Any]] = []
+
+    def on_test_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Batch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Keep one batch's predictions."""
+        assert isinstance(pl_module, InstanceSegmentation)
+        images, targets = batch
+        for image, target, found in zip(images, targets, pl_module.last_predictions, strict=True):
+            self.entries += coco_results(found, int(target["image_id"]), self.category_ids)
+            if batch_idx < self.count:
+                picture = comparison(image, target, found, self.min_score, f"image {target['image_id']}")
+                save_image(self.folder / "figures" / f"test_{batch_idx}.png", picture)
+
+    def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write them."""
+        write_json(self.folder / "predictions.json", self.entries)
+
+
+def coco_results(found: dict[str, Any], image_id: int, category_ids: list[int]) -> list[dict[str, Any]]:
+    """Predictions of one image as entries of a COCO results list."""
+    boxes = found["boxes"].cpu().tolist()
+    return [
+        {
+            "image_id": image_id,
+            "category_id": category_ids[label - 1],
+            "score": score,
+            "bbox": [x0, y0, x1 - x0, y1 - y0],
+            "segmentation": rle,
+        }
+        for (x0, y0, x1, y1), label, score, rle in zip(
+            boxes, found["labels"].tolist(), found["scores"].tolist(), found["rles"], strict=True
+        )
+    ]

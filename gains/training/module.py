@@ -1,0 +1,128 @@
+"""The one LightningModule, for every model: losses in, metrics out."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from gains.data.datamodule import Batch
+from gains.metrics.evaluator import InstanceSegmentationEvaluator
+from gains.training.optim import parameter_groups, warmup_and_steps
+
+OptimizerFactory = Callable[[list[dict[str, Any]]], Optimizer]
+
+
+class InstanceSegmentation(pl.LightningModule):
+    """Trains and evaluates any model that follows the contract of :class:`TwoStageDetector`'s call.
+
+    Args:
+        network: the model.
+        categories: category names; position + 1 is the label.
+        optimizer: makes the optimiser from parameter groups; None for evaluation only.
+        schedule: settings of :func:`gains.training.optim.warmup_and_steps`.
+        backbone_lr_factor: learning rate of the backbone relative to the rest.
+        max_detections: cap per image in evaluation.
+        score_threshold: score from which a detection counts where a metric needs a set of instances (AJI, PQ, F1).
+        recipe: plain data from which the model can be built again; travels in every checkpoint (see
+            :mod:`gains.models.checkpoint`).
+    """
+
+    monitor = "val/segm_map"
+    """The metric that picks the best checkpoint; higher is better."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        categories: Sequence[str],
+        optimizer: OptimizerFactory | None = None,
+        schedule: Mapping[str, Any] | None = None,
+        backbone_lr_factor: float = 1.0,
+        max_detections: int = 100,
+        score_threshold: float = 0.5,
+        recipe: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.categories = list(categories)
+        self.optimizer = optimizer
+        self.schedule = dict(schedule or {})
+        self.backbone_lr_factor = backbone_lr_factor
+        self.recipe = dict(recipe or {})
+        self.results: dict[str, Any] = {}
+        self.last_predictions: list[dict[str, Any]] = []
+        names = {index + 1: name for index, name in enumerate(self.categories)}
+        self.evaluator = InstanceSegmentationEvaluator(
+            names, max_detections=max_detections, score_threshold=score_threshold
+        )
+
+    def forward(self, images: list[Tensor]) -> list[dict[str, Any]]:
+        """Predictions per image (see the model's contract)."""
+        predictions: list[dict[str, Any]] = self.network(images)
+        return predictions
+
+    def training_step(self, batch: Batch, batch_index: int) -> Tensor:
+        """Sum of the model's weighted losses, each logged by name."""
+        images, targets = batch
+        losses: dict[str, Tensor] = self.network(images, targets)
+        total = torch.stack(list(losses.values())).sum()
+        logged = {f"train/{name}": loss.detach() for name, loss in losses.items()}
+        self.log_dict(logged, batch_size=len(images))
+        self.log("train/loss", total.detach(), prog_bar=True, batch_size=len(images))
+        return total
+
+    def _evaluation_step(self, batch: Batch) -> None:
+        images, targets = batch
+        # Encoded once, for the evaluator and for callbacks that write or draw.
+        self.last_predictions = [{**found, "rles": found["masks"].to_rle()} for found in self(images)]
+        predictions = [{**found, "masks": found["rles"]} for found in self.last_predictions]
+        truths = [{**target, "masks": target["rles"]} for target in targets]
+        self.evaluator.update(predictions, truths)
+
+    def validation_step(self, batch: Batch, batch_index: int) -> None:
+        """Collect predictions and ground truth."""
+        self._evaluation_step(batch)
+
+    def test_step(self, batch: Batch, batch_index: int) -> None:
+        """Collect predictions and ground truth."""
+        self._evaluation_step(batch)
+
+    def on_validation_epoch_end(self) -> None:
+        """Compute and log all metrics as ``val/...``."""
+        metrics = self.evaluator.compute()["metrics"]
+        self.evaluator.reset()
+        # The evaluator has already synchronised, so every process logs the same numbers.
+        self.log_dict({f"val/{name}": float(value) for name, value in metrics.items() if value is not None})
+        self.log("val_map", float(metrics["segm_map"] or 0), prog_bar=True, logger=False)
+
+    def on_test_epoch_end(self) -> None:
+        """Keep the whole result in ``results`` and log its main mapping as ``test/...``."""
+        self.results = self.evaluator.compute()
+        metrics = self.results["metrics"]
+        self.log_dict({f"test/{name}": float(value) for name, value in metrics.items() if value is not None})
+
+    def on_test_epoch_start(self) -> None:
+        """Start from an empty evaluator."""
+        self.evaluator.reset()
+
+    def configure_optimizers(self) -> Any:
+        """The optimiser with its warm-up and step schedule, stepped every batch.
+
+        Raises:
+            ValueError: if the module was made without an optimiser.
+        """
+        if self.optimizer is None:
+            raise ValueError("this module was built for evaluation and has no optimiser")
+        optimizer = self.optimizer(parameter_groups(self.network))
+        for group in optimizer.param_groups:
+            group["lr"] *= self.backbone_lr_factor if group["part"] == "backbone" else 1.0
+            group["weight_decay"] *= 0.0 if group["part"] == "norm" else 1.0
+        total = int(self.trainer.estimated_stepping_batches)
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, warmup_and_steps(total, **self.schedule))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add what is needed to build the model again without its configuration."""
+        checkpoint["gains"] = self.recipe

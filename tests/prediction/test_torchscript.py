@@ -1,0 +1,95 @@
+"""Exported models against the models they were made from."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torchvision  # noqa: F401  (its operators are what a trace calls)
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+
+from gains.cli import config_folder
+from gains.errors import InputError
+from gains.models.checkpoint import make_recipe
+from gains.prediction.predictor import Predictor
+from gains.prediction.torchscript import Traceable, export_torchscript, probes
+from gains.training.module import InstanceSegmentation
+from helpers.blob_finder import blob_module
+
+EXPORTS = [
+    "mask_rcnn",
+    "gains",
+    "mask_scoring_rcnn",
+    "pisa",
+    "cascade_rcnn",
+    "htc",
+    "occlusion_rcnn",
+    "donet",
+]
+SIZE = (64, 96)
+TINY = [
+    "model.width={fpn: 16, box: 32, mask: 16}",
+    "model.proposals={pre_nms: [60, 60], post_nms: [40, 40]}",
+    f"augmentation.test_short_side={SIZE[0]}",
+]
+
+
+def predictor_of(name: str, seed: int = 0) -> Predictor:
+    """An untrained model whose weights are scaled up, so that scores are far apart and vary with the image."""
+    torch.manual_seed(seed)
+    with initialize_config_dir(str(config_folder()), version_base="1.3"):
+        overrides = [f"model={name}", "num_classes=2", "target_label=1", "model.filter.min_score=0.9", *TINY]
+        config = compose("train", overrides=overrides)
+    plan: Any = OmegaConf.to_container(config.model.network, resolve=True)
+    network = instantiate(plan, _convert_="all")
+    for key, parameter in network.named_parameters():
+        if key.endswith(("cls_score.weight", "cls_logits.weight", "bbox_pred.weight", "logits.weight")):
+            parameter.data *= 20
+    recipe = make_recipe(plan, ["a", "b"], "full_range", 100, name)
+    return Predictor(InstanceSegmentation(network, ["a", "b"], recipe=recipe), torch.device("cpu"), min_score=0.05)
+
+
+@pytest.mark.parametrize("name", EXPORTS)
+def test_the_file_gives_what_the_model_gives(name: str, tmp_path: Path) -> None:
+    predictor = predictor_of(name)
+    export_torchscript(predictor, tmp_path / "model.pt", SIZE)
+    about = {"gains.json": ""}
+    loaded = torch.jit.load(tmp_path / "model.pt", _extra_files=about)
+    assert json.loads(about["gains.json"]) == {"categories": ["a", "b"], "size": list(SIZE), "intensity": "full_range"}
+    counts = set()
+    generator = torch.Generator().manual_seed(7)
+    for image in [*probes(SIZE), torch.rand(3, *SIZE, generator=generator)]:
+        with torch.no_grad():
+            boxes, labels, scores, masks = loaded(image)
+            [expected] = predictor.module([image])
+        torch.testing.assert_close(boxes, expected["boxes"], atol=0.01, rtol=0)
+        assert torch.equal(labels, expected["labels"])
+        torch.testing.assert_close(scores, expected["scores"], atol=1e-4, rtol=0)
+        torch.testing.assert_close(masks, expected["masks"].probabilities, atol=1e-4, rtol=0)
+        counts.add(len(boxes))
+    assert len(counts) > 1, "a trace that froze the number of detections must not pass"
+
+
+def test_a_model_without_mask_grids_is_refused(tmp_path: Path) -> None:
+    predictor = Predictor(blob_module(), torch.device("cpu"), tile=64)
+    with pytest.raises(InputError, match=r"blobs cannot be exported as TorchScript.*two-stage models"):
+        export_torchscript(predictor, tmp_path / "model.pt", SIZE)
+    assert not list(tmp_path.iterdir())
+
+
+def test_pointrend_whose_steps_depend_on_the_detections_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="pointrend cannot be exported as TorchScript"):
+        export_torchscript(predictor_of("pointrend"), tmp_path / "model.pt", SIZE)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_trace_that_differs_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    predictor = predictor_of("mask_rcnn")
+    trace, other = torch.jit.trace, Traceable(predictor_of("mask_rcnn", seed=1).module.network).eval()
+    monkeypatch.setattr(torch.jit, "trace", lambda model, *given, **options: trace(other, *given, **options))
+    with pytest.raises(InputError, match="a trace of it gives"):
+        export_torchscript(predictor, tmp_path / "model.pt", SIZE)
+    assert not list(tmp_path.iterdir())
