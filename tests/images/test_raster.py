@@ -7,10 +7,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import tifffile
-from gains.images import raster as raster_module
 from PIL import Image
 
 from gains.errors import InputError
+from gains.images import raster as raster_module
 from gains.images.intensity import to_unit_rgb, value_range
 from gains.images.raster import ArrayRaster, open_rasters
 
