@@ -54,7 +54,7 @@ class DiskFinder(nn.Module):
         """Predictions per image."""
         begin = time.perf_counter()
         for found in self.network(images):
-            found["masks"].crops()
+            found["masks"].paste()
         if images[0].is_cuda:
             torch.cuda.synchronize()
         self.seconds += time.perf_counter() - begin

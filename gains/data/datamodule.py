@@ -6,14 +6,12 @@ import pytorch_lightning as pl
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from gains.contract import Target
 from gains.data.augmentation import Augmentation
 from gains.data.dataset import Annotations, DerivedTarget, InstanceDataset, collate
 from gains.data.splits import load_splits
 from gains.errors import InputError
 from gains.images.intensity import Intensity
-from gains.models.parts.roi.sampling import Target
-
-Batch = tuple[list[Tensor], list[Target]]
 
 
 class InstanceDataModule(pl.LightningDataModule):

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from gains.contract import Target
 from gains.data.augmentation import Augmentation
 from gains.errors import InputError
 from gains.images.files import read_image
 from gains.images.intensity import Intensity, to_unit_rgb, value_range
 from gains.masks import InstanceCrops
-from gains.models.parts.roi.sampling import Target
 from gains.rle import RLE
 
 DerivedTarget = Callable[[InstanceCrops, Tensor], Any]
@@ -124,7 +124,7 @@ class InstanceDataset(Dataset[tuple[Tensor, Target]]):
         return [entry["segmentation"] for entry in objects], [entry["label"] for entry in objects], crowd
 
     def __getitem__(self, index: int) -> tuple[Tensor, Target]:
-        """Image ``(3, H, W)`` float32 in [0, 1] and its target (see :data:`Target`).
+        """Image ``(3, H, W)`` float32 in [0, 1] and its target (see :class:`Target`).
 
         Without augmentation the target also holds ``rles`` and ``iscrowd``, what an evaluator compares with.
         """
@@ -134,7 +134,6 @@ class InstanceDataset(Dataset[tuple[Tensor, Target]]):
         size = (int(entry["height"]), int(entry["width"]))
         if image.shape[:2] != size:
             raise InputError(f"{entry['file_name']} is {image.shape[:2]} pixels but annotations.json says {size}")
-        extra: dict[str, Any] = {"rles": rles, "iscrowd": crowd}
         if self.augmentation is not None:
             keep = [position for position, is_crowd in enumerate(crowd) if not is_crowd]
             masks = InstanceCrops.from_rle([rles[position] for position in keep], size)
@@ -142,24 +141,25 @@ class InstanceDataset(Dataset[tuple[Tensor, Target]]):
             # torch's generator is seeded per worker and epoch, albumentations' own is not.
             seed = int(torch.randint(2**31, ()).item())
             image, masks = self.augmentation(image, masks, seed)
-            extra = {}
+            target = self._training_target(masks, labels)
         else:
-            masks = InstanceCrops.from_rle(rles, size)
-        target = self._target(masks, labels, self.augmentation is not None)
-        target |= {"image_id": int(entry["id"]), **extra}
+            target = _target(InstanceCrops.from_rle(rles, size), labels)
+            target |= {"rles": rles, "iscrowd": crowd}
+        target["image_id"] = int(entry["id"])
         return torch.from_numpy(image).permute(2, 0, 1).contiguous(), target
 
-    def _target(self, masks: InstanceCrops, labels: list[int], training: bool) -> Target:
-        """Boxes, labels, masks and derived targets; in training without instances that left the image."""
-        if training:
-            sides = masks.boxes[:, 2:] - masks.boxes[:, :2]
-            keep = torch.nonzero((sides > 0).all(1))[:, 0].tolist()
-            masks, labels = masks.select(keep), [labels[position] for position in keep]
-        label_tensor = torch.tensor(labels, dtype=torch.int64)
-        target: Target = {"boxes": masks.boxes.float(), "labels": label_tensor, "masks": masks}
-        if training:
-            target |= {name: derive(masks, label_tensor) for name, derive in self.derived.items()}
-        return target
+    def _training_target(self, masks: InstanceCrops, labels: list[int]) -> Target:
+        """Boxes, labels, masks and derived targets of the instances that have not left the image."""
+        sides = masks.boxes[:, 2:] - masks.boxes[:, :2]
+        keep = torch.nonzero((sides > 0).all(1))[:, 0].tolist()
+        target = _target(masks.select(keep), [labels[position] for position in keep])
+        derived = {name: derive(target["masks"], target["labels"]) for name, derive in self.derived.items()}
+        return cast(Target, {**target, **derived})
+
+
+def _target(masks: InstanceCrops, labels: list[int]) -> Target:
+    """What every target has."""
+    return {"boxes": masks.boxes.float(), "labels": torch.tensor(labels, dtype=torch.int64), "masks": masks}
 
 
 def collate(samples: list[tuple[Tensor, Target]]) -> tuple[list[Tensor], list[Target]]:

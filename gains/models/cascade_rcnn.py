@@ -19,11 +19,12 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from gains.models.parts.detections import Detections, add_rows, split_detections
-from gains.models.parts.roi.box_branch import Features, Sizes, roi_pooler
+from gains.contract import Features, Rows, Sizes, Target
+from gains.models.parts.detections import add_rows, split_detections
+from gains.models.parts.roi.box_branch import roi_pooler
 from gains.models.parts.roi.cascade import CascadeSamples
 from gains.models.parts.roi.mask_head import MaskHead, mask_loss, mask_targets, own_class
-from gains.models.parts.roi.sampling import RoISamples, Target
+from gains.models.parts.roi.sampling import RoISamples
 
 
 class CascadeMaskBranch(nn.Module):
@@ -65,7 +66,7 @@ class CascadeMaskBranch(nn.Module):
             losses[f"loss_mask_{stage + 1}"] = self.loss_weights[stage] * loss
         return losses
 
-    def predict(self, features: Features, detections: list[Detections], sizes: Sizes) -> list[Detections]:
+    def predict(self, features: Features, detections: list[Rows], sizes: Sizes) -> list[Rows]:
         """Add ``mask_probabilities (D, M, M)``, the mean over stages."""
         boxes, labels = split_detections(detections)
         logits = self.all_logits(self.pooler(features, boxes, sizes))

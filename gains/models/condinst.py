@@ -14,9 +14,10 @@ import torch
 from torch import Tensor, nn
 from torchvision.models.detection.image_list import ImageList
 
+from gains.contract import Detections, Features, Rows, Sizes, Target
 from gains.models.parts.aligned_upsampling import aligned_upsample
 from gains.models.parts.backbone import NORMS
-from gains.models.parts.detections import DetectionFilter, Detections
+from gains.models.parts.detections import DetectionFilter
 from gains.models.parts.detector import Detector
 from gains.models.parts.dice import squared_dice
 from gains.models.parts.fcos.dynamic_mask_head import CHANNELS, dynamic_masks
@@ -25,8 +26,6 @@ from gains.models.parts.fcos.losses import fcos_losses
 from gains.models.parts.fcos.targets import Locations, LocationTargets, assign
 from gains.models.parts.full_image_masks import MapReader
 from gains.models.parts.mask_grids import centroids, subsample
-from gains.models.parts.roi.box_branch import Features, Sizes
-from gains.models.parts.roi.sampling import Target
 from gains.models.parts.transform import ImageTransform, rescale_boxes
 
 MASK_STRIDE = 4
@@ -153,7 +152,7 @@ class CondInst(Detector):
     def predict(self, batch: ImageList, features: Features, originals: Sizes) -> list[Detections]:
         """Detections with masks, scored by the square root of class probability times centre-ness."""
         locations, output, maps = self._predict_maps(features)
-        results = []
+        results: list[Detections] = []
         for index, (size, original) in enumerate(zip(batch.image_sizes, originals, strict=True)):
             found, rows = self._detect(locations, output, index, size)
             probabilities = self._draw(maps[index], output.extra[index, rows], locations, rows)
@@ -166,7 +165,7 @@ class CondInst(Detector):
 
     def _detect(
         self, locations: Locations, output: FCOSOutput, index: int, size: tuple[int, int]
-    ) -> tuple[Detections, Tensor]:
+    ) -> tuple[Rows, Tensor]:
         """Filtered boxes of one image, and the location ``(D,)`` of each."""
         scores = output.logits[index].float().sigmoid() * output.centreness[index].float().sigmoid()[:, None]
         begin, kept = 0, []

@@ -29,14 +29,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models.detection.image_list import ImageList
 
+from gains.contract import Features, Rows, Target
 from gains.models.mask_rcnn import MaskBranch
-from gains.models.parts.detections import Detections
 from gains.models.parts.layers import conv_stack
 from gains.models.parts.roi.amodal import amodal_targets
-from gains.models.parts.roi.box_branch import Features
 from gains.models.parts.roi.mask_head import MaskHead, mask_loss, own_class
 from gains.models.parts.roi.masks import paste_sum
-from gains.models.parts.roi.sampling import RoISamples, Target
+from gains.models.parts.roi.sampling import RoISamples
 from gains.models.parts.roi.two_stage import RoIPath, TwoStageDetector
 
 Consistency = Literal["hard", "soft"]
@@ -194,7 +193,7 @@ class DoNet(TwoStageDetector):
             raise ValueError("mrp=true needs a target category (dataset.gamm.target_category) and another one in it")
         if mrp is None:
             mrp = num_classes == 2 and cell_label is not None
-        self.cell_label = cell_label
+        self.cell_label = cell_label or 0  # 0, no label: there is no second path then
         self.max_detections = max_detections
         self.inner = RoIPath(*copy.deepcopy((self.rpn, self.box, self.mask))) if mrp else None
 
@@ -220,7 +219,7 @@ class DoNet(TwoStageDetector):
         labels = target["labels"]
         return {**target, "labels": torch.where((labels == self.cell_label) == cell, labels, 0)}
 
-    def detect(self, batch: ImageList, features: Features) -> list[Detections]:
+    def detect(self, batch: ImageList, features: Features) -> list[Rows]:
         """Detections of each image; with MRP the best of both paths."""
         found = super().detect(batch, features)
         if self.inner is None:
@@ -234,13 +233,13 @@ class DoNet(TwoStageDetector):
         ]
         return [self._join(*pair) for pair in zip(cells, others, strict=True)]
 
-    def _join(self, cells: Detections, others: Detections) -> Detections:
+    def _join(self, cells: Rows, others: Rows) -> Rows:
         """Both paths' detections of one image, the best by score."""
         joined = {name: torch.cat([value, others[name]]) for name, value in cells.items()}
         return _rows(joined, joined["scores"].argsort(descending=True, stable=True)[: self.max_detections])
 
 
-def _rows(found: Detections, rows: Tensor) -> Detections:
+def _rows(found: Rows, rows: Tensor) -> Rows:
     return {name: value[rows] for name, value in found.items()}
 
 

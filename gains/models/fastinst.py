@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models.detection.image_list import ImageList
 
+from gains.contract import Detections, Features, Sizes, Target
 from gains.models.parts.backbone import ResNetStages
-from gains.models.parts.detections import Detections
 from gains.models.parts.detector import Detector
 from gains.models.parts.full_image_masks import FullImageMasks, MapReader
 from gains.models.parts.mask_grids import subsample, touched
@@ -26,8 +26,6 @@ from gains.models.parts.query.losses import class_loss, mask_losses, proposal_lo
 from gains.models.parts.query.matching import Match, Truth, match_pixels, match_queries
 from gains.models.parts.query.pixel_decoder import PixelDecoder
 from gains.models.parts.query.proposal import Proposals, QueryProposal
-from gains.models.parts.roi.box_branch import Features, Sizes
-from gains.models.parts.roi.sampling import Target
 from gains.models.parts.transform import ImageTransform
 
 MASK_STRIDE, PROPOSAL_STRIDE = 8, 16

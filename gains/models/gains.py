@@ -18,10 +18,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from gains.contract import Target
 from gains.models.mask_rcnn import MaskBranch
 from gains.models.parts.layers import conv_stack
 from gains.models.parts.roi.mask_head import MaskHead, mask_loss, mask_targets, own_class, roi_targets
-from gains.models.parts.roi.sampling import RoISamples, Target
+from gains.models.parts.roi.sampling import RoISamples
 
 Fusion = Literal["sum", "concat"]
 

@@ -9,10 +9,11 @@ L1 box loss, mask targets binarised at 0.5.
 import torch
 from torch import Tensor, nn
 
-from gains.models.parts.detections import Detections, add_rows, split_detections
-from gains.models.parts.roi.box_branch import Features, Sizes, roi_pooler
+from gains.contract import Features, Rows, Sizes, Target
+from gains.models.parts.detections import add_rows, split_detections
+from gains.models.parts.roi.box_branch import roi_pooler
 from gains.models.parts.roi.mask_head import MaskHead, mask_loss, mask_targets, own_class
-from gains.models.parts.roi.sampling import RoISamples, Target
+from gains.models.parts.roi.sampling import RoISamples
 
 
 class MaskBranch(nn.Module):
@@ -42,7 +43,7 @@ class MaskBranch(nn.Module):
         """Weighted losses by name of foreground RoIs with features ``(P, C, 14, 14)``."""
         return {"loss_mask": mask_loss(self.head(pooled), torch.cat(samples.labels), mask_targets(samples, targets))}
 
-    def predict(self, features: Features, detections: list[Detections], sizes: Sizes) -> list[Detections]:
+    def predict(self, features: Features, detections: list[Rows], sizes: Sizes) -> list[Rows]:
         """Add what :meth:`roi_masks` gives to each image's detections."""
         boxes, labels = split_detections(detections)
         return add_rows(detections, **self.roi_masks(self.pool(features, boxes, sizes), labels))

@@ -10,13 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from gains.contract import Features, Rows, Sizes, Target
 from gains.models.mask_rcnn import MaskBranch
-from gains.models.parts.detections import Detections
 from gains.models.parts.layers import conv_stack, he_init, normal_init, vector_stack
-from gains.models.parts.roi.box_branch import Features, Sizes
 from gains.models.parts.roi.mask_head import MaskHead, mask_loss, mask_targets, own_class
 from gains.models.parts.roi.mask_iou import mask_iou, visible_share
-from gains.models.parts.roi.sampling import RoISamples, Target
+from gains.models.parts.roi.sampling import RoISamples
 
 
 class MaskIoUHead(nn.Module):
@@ -68,7 +67,7 @@ class MaskScoringBranch(MaskBranch):
         truth = mask_iou(own.detach() > 0, target, visible_share(samples, targets))
         return {"loss_mask": mask_loss(logits, labels, target), "loss_mask_iou": mask_iou_loss(estimate, truth)}
 
-    def predict(self, features: Features, detections: list[Detections], sizes: Sizes) -> list[Detections]:
+    def predict(self, features: Features, detections: list[Rows], sizes: Sizes) -> list[Rows]:
         """As Mask R-CNN's, with ``scores`` times the estimated IoU; the class score stays as ``class_scores``."""
         return [
             {**found, "scores": found["scores"] * found["mask_iou"], "class_scores": found["scores"]}

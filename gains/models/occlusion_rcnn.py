@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from gains.contract import Target
 from gains.models.mask_rcnn import MaskBranch
 from gains.models.parts.roi.amodal import amodal_targets
 from gains.models.parts.roi.mask_head import MaskHead, mask_loss, own_class
-from gains.models.parts.roi.sampling import RoISamples, Target
+from gains.models.parts.roi.sampling import RoISamples
 
 
 def invisible_logits(whole: Tensor, visible: Tensor) -> Tensor:

@@ -13,9 +13,10 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchvision.ops import box_iou, nms
 
+from gains.contract import Features, Sizes, Target
 from gains.models.parts.detections import DetectionFilter
-from gains.models.parts.roi.box_branch import BoxBranch, BoxHead, BoxOutput, Features, Sizes
-from gains.models.parts.roi.sampling import RoISampler, RoISamples, Target
+from gains.models.parts.roi.box_branch import BoxBranch, BoxHead, BoxOutput
+from gains.models.parts.roi.sampling import RoISampler, RoISamples
 
 MIN_SCORE = 0.05
 """Foreground score from which a false box is ranked."""

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gains.models.parts.detections import Detections, add_rows
+from gains.contract import Features, Rows, Sizes, Target
+from gains.models.parts.detections import add_rows
 from gains.models.parts.layers import he_init, normal_init, vector_stack
 from gains.models.parts.point_sampling import (
     box_to_image,
@@ -25,9 +26,9 @@ from gains.models.parts.point_sampling import (
     point_sample,
     sample_uncertain_points,
 )
-from gains.models.parts.roi.box_branch import BoxBranch, BoxOutput, Features, Sizes
+from gains.models.parts.roi.box_branch import BoxBranch, BoxOutput
 from gains.models.parts.roi.mask_head import mask_loss, mask_targets, own_class
-from gains.models.parts.roi.sampling import RoISamples, Target
+from gains.models.parts.roi.sampling import RoISamples
 
 STRIDE = 4  # of the pyramid level "0", the only one used here
 COARSE_SIDE = 7
@@ -144,12 +145,14 @@ class PointRendMaskBranch(nn.Module):
             "loss_point": mask_loss(logits, labels, truth),
         }
 
-    def predict(self, features: Features, detections: list[Detections], sizes: Sizes) -> list[Detections]:
+    def predict(self, features: Features, detections: list[Rows], sizes: Sizes) -> list[Rows]:
         """Add ``mask_probabilities (D, 224, 224)`` of the detected class to each image's detections."""
         rendered = []
         for level, found in zip(features["0"], detections, strict=True):
             parts = zip(
-                found["boxes"].split(DETECTIONS_AT_ONCE), found["labels"].split(DETECTIONS_AT_ONCE), strict=True
+                torch.split(found["boxes"], DETECTIONS_AT_ONCE),
+                torch.split(found["labels"], DETECTIONS_AT_ONCE),
+                strict=True,
             )
             rendered += [self._render(level[None], boxes, labels) for boxes, labels in parts]
         return add_rows(detections, mask_probabilities=torch.cat(rendered).sigmoid())

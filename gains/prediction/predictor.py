@@ -216,7 +216,7 @@ class _Job(Generic[Key]):
         labels = prediction["labels"].cpu().numpy()
         kept = np.flatnonzero(scores >= min_score)
         self.capped += int(len(kept) == len(scores) >= most)
-        masks, solid = tighten(prediction["masks"].crops().select(kept.tolist()), (0, 0, x1 - x0, y1 - y0))
+        masks, solid = tighten(prediction["masks"].paste().select(kept.tolist()), (0, 0, x1 - x0, y1 - y0))
         kept = kept[solid]
         shifted = masks.boxes + torch.tensor([x0, y0, x0, y0])
         self.found.append(

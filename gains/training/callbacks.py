@@ -10,7 +10,8 @@ import torch
 from pytorch_lightning.loggers import WandbLogger
 from torch import Tensor
 
-from gains.data.datamodule import Batch, InstanceDataModule
+from gains.contract import Batch, Target
+from gains.data.datamodule import InstanceDataModule
 from gains.drawing import anomaly_figure, comparison_figure, save_image
 from gains.metrics.table import write_json
 from gains.training.module import InstanceSegmentation
@@ -22,10 +23,10 @@ def to_pixels(image: Tensor) -> npt.NDArray[np.uint8]:
     return pixels
 
 
-def comparison(image: Tensor, target: dict[str, Any], found: dict[str, Any], min_score: float, title: str) -> Any:
+def comparison(image: Tensor, target: Target, found: dict[str, Any], min_score: float, title: str) -> Any:
     """Picture of one image, its ground truth and the detections from a score on."""
     shown = torch.nonzero(found["scores"].cpu() >= min_score)[:, 0].tolist()
-    crops = found["masks"].crops().select(shown)
+    crops = found["masks"].paste().select(shown)
     return comparison_figure(to_pixels(image), target["masks"].to("cpu"), crops, title)
 
 

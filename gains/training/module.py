@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from gains.data.datamodule import Batch
+from gains.contract import Batch
 from gains.metrics.evaluator import InstanceSegmentationEvaluator
 from gains.training.optim import parameter_groups, warmup_and_steps
 

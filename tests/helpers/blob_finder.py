@@ -23,7 +23,7 @@ class Masks:
     def __len__(self) -> int:
         return len(self.masks)
 
-    def crops(self) -> InstanceCrops:
+    def paste(self) -> InstanceCrops:
         return self.masks
 
     def to_rle(self) -> list[RLE]:

@@ -225,7 +225,7 @@ def test_right_outputs_lose_nothing_and_are_found_again(network: CondInst) -> No
     assert sorted(found["labels"].tolist()) == [1, 2]
     order = found["labels"].argsort()
     torch.testing.assert_close(found["boxes"][order], target["boxes"], atol=0.1, rtol=0)
-    truth, drawn = target["masks"].dense().bool(), found["masks"].crops().dense().bool()[order]
+    truth, drawn = target["masks"].dense().bool(), found["masks"].paste().dense().bool()[order]
     iou = (truth & drawn).flatten(1).sum(1) / (truth | drawn).flatten(1).sum(1)
     assert (iou > 0.89).all()  # 0.8 with everything 2 pixels off
 

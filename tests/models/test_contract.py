@@ -129,7 +129,7 @@ def test_predictions(subject: Any) -> None:
         assert 0 <= scores[-1] <= scores[0] <= 1
         assert (found["boxes"] >= 0).all()
         assert (found["boxes"] <= torch.tensor([width, height, width, height])).all()
-        assert len(found["masks"]) == len(found["masks"].crops()) == count
+        assert len(found["masks"]) == len(found["masks"].paste()) == count
         rles = found["masks"].to_rle()
         assert [rle["size"] for rle in rles] == [[height, width]] * count
         assert coco_mask.decode(rles).shape == (height, width, count)

@@ -182,7 +182,7 @@ def test_pasted_sum_is_the_sum_of_masks_pasted_one_by_one(stride: int) -> None:
     for index in range(4):
         alone = paste_sum(binary[index : index + 1], boxes[index : index + 1], pasted.shape, stride)
         pasted = pasted - alone
-        mask = RoIMasks(binary[index : index + 1], boxes[index : index + 1], (80, 64)).crops().dense()[0].bool()
+        mask = RoIMasks(binary[index : index + 1], boxes[index : index + 1], (80, 64)).paste().dense()[0].bool()
         sure = (alone - 0.5).abs() > 1e-4
         assert torch.equal((alone > 0.5)[sure], mask[::stride, ::stride][sure])
     torch.testing.assert_close(pasted, torch.zeros_like(pasted), atol=1e-5, rtol=0)

@@ -244,8 +244,8 @@ def test_detections_are_scored_by_class_and_mask(network: FastInst) -> None:
     full = F.interpolate(masks[None], size=SIZE, mode="bilinear", align_corners=False)[0]
     quality = [values[values > 0].sigmoid().mean().item() for values in full]
     assert found["scores"].tolist() == pytest.approx([0.9 * quality[0], 0.8 * quality[1], 0.3 * quality[1]], rel=1e-4)
-    assert torch.equal(found["masks"].crops().dense().bool(), (full > 0)[[0, 1, 1]])
-    assert torch.equal(found["boxes"], found["masks"].crops().boxes.float())
+    assert torch.equal(found["masks"].paste().dense().bool(), (full > 0)[[0, 1, 1]])
+    assert torch.equal(found["boxes"], found["masks"].paste().boxes.float())
 
 
 def test_a_query_without_mask_is_no_detection(network: FastInst) -> None:

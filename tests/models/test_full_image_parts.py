@@ -84,7 +84,7 @@ def test_masks_are_those_of_the_dense_way(original: tuple[int, int], aligned: bo
     masks, quality = MapReader(stride, logits=logits, aligned=aligned).masks(maps, size, original)
 
     assert len(masks) == n
-    crops = masks.crops()
+    crops = masks.paste()
     differing = crops.dense().bool() != expected
     assert differing.sum() <= 1  # rounding may decide a pixel on the threshold
     probabilities = full.sigmoid() if logits else full

@@ -215,7 +215,7 @@ def test_ones_fill_their_box_exactly(box: tuple[int, int, int, int]) -> None:
     masks = RoIMasks(torch.ones(1, 28, 28), torch.tensor([box]).float(), (30, 40))
     expected = torch.zeros(30, 40, dtype=torch.uint8)
     expected[box[1] : box[3], box[0] : box[2]] = 1
-    assert torch.equal(masks.crops().dense()[0], expected)
+    assert torch.equal(masks.paste().dense()[0], expected)
     assert masks.to_rle()[0]["size"] == [30, 40]
 
 
@@ -229,7 +229,7 @@ def test_masks_are_resized_as_by_interpolate(side: int) -> None:
     grids = smooth_grids(6, side)
     corner = torch.randint(0, 20, (6, 2))
     boxes = torch.cat([corner, corner + torch.randint(1, 30, (6, 2))], dim=1)
-    dense = RoIMasks(grids, boxes.float(), (50, 50)).crops().dense()
+    dense = RoIMasks(grids, boxes.float(), (50, 50)).paste().dense()
     for grid, mask, (x0, y0, x1, y1) in zip(grids, dense, boxes.tolist(), strict=True):
         values = F.interpolate(grid[None, None], (y1 - y0, x1 - x0), mode="bilinear", align_corners=False)[0, 0]
         clear = (values - 0.5).abs() > 1e-4
@@ -241,7 +241,7 @@ def test_fractional_boxes_are_sampled_at_pixel_centres() -> None:
     """Against scipy's interpolation of the grid, in boxes that also reach out of the image."""
     grids = smooth_grids(12, 28)
     boxes = random_boxes(12, 50) * 1.3 - 6
-    dense = RoIMasks(grids, boxes, (40, 44)).crops().dense()
+    dense = RoIMasks(grids, boxes, (40, 44)).paste().dense()
     y, x = np.mgrid[:40, :44] + 0.5
     for grid, mask, (x0, y0, x1, y1) in zip(grids, dense, boxes.double().tolist(), strict=True):
         place = [(y - y0) / (y1 - y0) * 28 - 0.5, (x - x0) / (x1 - x0) * 28 - 0.5]
@@ -253,12 +253,12 @@ def test_fractional_boxes_are_sampled_at_pixel_centres() -> None:
 
 def test_no_detection_gives_no_mask() -> None:
     masks = RoIMasks(torch.zeros(0, 28, 28), torch.zeros(0, 4), (30, 40))
-    assert (len(masks), len(masks.crops()), masks.to_rle()) == (0, 0, [])
+    assert (len(masks), len(masks.paste()), masks.to_rle()) == (0, 0, [])
 
 
 def test_boxes_outside_the_image_give_empty_masks() -> None:
     boxes = torch.tensor([[50.0, 5, 60, 9], [5, -20, 9, -3], [4.6, 4.6, 4.9, 4.9]])
-    assert RoIMasks(torch.ones(3, 28, 28), boxes, (30, 40)).crops().areas().tolist() == [0, 0, 0]
+    assert RoIMasks(torch.ones(3, 28, 28), boxes, (30, 40)).paste().areas().tolist() == [0, 0, 0]
 
 
 def test_images_are_batched_at_the_top_left_and_resized_at_inference_only() -> None:

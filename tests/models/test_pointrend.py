@@ -47,7 +47,7 @@ def disk(points: Tensor) -> Tensor:
 def iou_with_disk(probabilities: Tensor) -> float:
     """Paste into a box of 100 x 100 pixels and compare with the disk counted there."""
     masks = RoIMasks(probabilities, torch.tensor([[14.0, 20, 114, 120]]), (140, 130))
-    found = masks.crops().dense()[0, 20:120, 14:114].bool()
+    found = masks.paste().dense()[0, 20:120, 14:114].bool()
     truth = disk(cell_centres(100)).reshape(100, 100) > 0
     return float((found & truth).sum() / (found | truth).sum())
 

@@ -47,7 +47,7 @@ def test_an_image_that_fits_gives_what_the_network_gives(checkpoint: Path) -> No
     found = model.predict(image)
     with torch.no_grad():
         [expected] = model.module([torch.from_numpy(to_network_range(image)).permute(2, 0, 1)])
-    dense = expected["masks"].crops().dense().bool().numpy()
+    dense = expected["masks"].paste().dense().bool().numpy()
     solid = np.flatnonzero(dense.any((1, 2)))
     assert len(solid) == len(found) > 5
     np.testing.assert_allclose(found.scores, expected["scores"].numpy()[solid])

@@ -1,14 +1,12 @@
 """From scored boxes to the detections of an image: score cut, class-wise NMS, cap."""
 
 from dataclasses import dataclass
-from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 from torchvision.ops import batched_nms, clip_boxes_to_image, remove_small_boxes
 
-Detections: TypeAlias = dict[str, Any]
-"""One image's detections: ``boxes (D, 4)``, ``labels (D,)``, ``scores (D,)``, and what branches add to them."""
+from gains.contract import Rows
 
 
 @dataclass(frozen=True)
@@ -25,7 +23,7 @@ class DetectionFilter:
     nms: float = 0.5
     max_detections: int = 100
 
-    def __call__(self, boxes: Tensor, probabilities: Tensor, size: tuple[int, int]) -> dict[str, Tensor]:
+    def __call__(self, boxes: Tensor, probabilities: Tensor, size: tuple[int, int]) -> Rows:
         """Keep the detections of one image.
 
         Args:
@@ -46,12 +44,12 @@ class DetectionFilter:
         return {"boxes": chosen[keep], "labels": category[keep] + 1, "scores": scores[keep], "roi": roi[keep]}
 
 
-def split_detections(detections: list[Detections]) -> tuple[list[Tensor], Tensor]:
+def split_detections(detections: list[Rows]) -> tuple[list[Tensor], Tensor]:
     """Boxes ``(D, 4)`` per image, and the labels of all images joined."""
     return [found["boxes"] for found in detections], torch.cat([found["labels"] for found in detections])
 
 
-def add_rows(detections: list[Detections], **joined: Tensor) -> list[Detections]:
+def add_rows(detections: list[Rows], **joined: Tensor) -> list[Rows]:
     """Hand each image its rows of tensors that hold all images' detections one after the other."""
     counts = [found["boxes"].shape[0] for found in detections]
     parts = {name: torch.split(tensor, counts) for name, tensor in joined.items()}

@@ -6,9 +6,7 @@ from typing import Any
 from torch import Tensor, nn
 from torchvision.models.detection.image_list import ImageList
 
-from gains.models.parts.detections import Detections
-from gains.models.parts.roi.box_branch import Features, Sizes
-from gains.models.parts.roi.sampling import Target
+from gains.contract import Detections, Features, Sizes, Target
 from gains.models.parts.transform import ImageTransform
 
 

@@ -29,7 +29,7 @@ class FullImageMasks:
     def __len__(self) -> int:
         return len(self.instances)
 
-    def crops(self) -> InstanceCrops:
+    def paste(self) -> InstanceCrops:
         """Binary masks in the image."""
         return self.instances
 

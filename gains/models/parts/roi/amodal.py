@@ -18,9 +18,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from gains.contract import Target
 from gains.masks import InstanceCrops
 from gains.models.parts.roi.mask_head import mask_targets
-from gains.models.parts.roi.sampling import RoISamples, Target
+from gains.models.parts.roi.sampling import RoISamples
 
 
 class VisibleMasks:

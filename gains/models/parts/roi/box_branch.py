@@ -9,14 +9,9 @@ from torchvision.models.detection._utils import BoxCoder
 from torchvision.models.detection.faster_rcnn import TwoMLPHead
 from torchvision.ops import MultiScaleRoIAlign
 
+from gains.contract import Features, Rows, Sizes, Target
 from gains.models.parts.detections import DetectionFilter
-from gains.models.parts.roi.sampling import RoISampler, RoISamples, Target
-
-Features = dict[str, Tensor]
-"""Pyramid levels ``(N, C, H/s, W/s)`` by name "0" (stride 4), "1", "2", "3", "pool"."""
-
-Sizes = list[tuple[int, int]]
-"""Each image's ``(height, width)`` in the batch, before padding."""
+from gains.models.parts.roi.sampling import RoISampler, RoISamples
 
 
 def roi_pooler(output_size: int) -> MultiScaleRoIAlign:
@@ -151,15 +146,13 @@ class BoxBranch(nn.Module):
         """The RoIs on which the mask branch is to train: those that the box branch has trained on."""
         return samples
 
-    def detect(self, features: Features, proposals: list[Tensor], sizes: Sizes) -> list[dict[str, Tensor]]:
+    def detect(self, features: Features, proposals: list[Tensor], sizes: Sizes) -> list[Rows]:
         """Detections of each image, see :class:`DetectionFilter`."""
         output = self.head(self.head.pool(features, proposals, sizes))
         return filter_boxes(self.filter, self.head.decode(output, proposals), output.logits.float().softmax(-1), sizes)
 
 
-def filter_boxes(
-    filter: DetectionFilter, decoded: list[Tensor], probabilities: Tensor, sizes: Sizes
-) -> list[dict[str, Tensor]]:
+def filter_boxes(filter: DetectionFilter, decoded: list[Tensor], probabilities: Tensor, sizes: Sizes) -> list[Rows]:
     """Detections of a batch from all its refined boxes.
 
     Args:

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 from torchvision.ops import clip_boxes_to_image
 
+from gains.contract import Features, Rows, Sizes, Target
 from gains.models.parts.detections import DetectionFilter
-from gains.models.parts.roi.box_branch import BoxHead, Features, Sizes, filter_boxes
-from gains.models.parts.roi.sampling import RoISampler, RoISamples, Target, match
+from gains.models.parts.roi.box_branch import BoxHead, filter_boxes
+from gains.models.parts.roi.sampling import RoISampler, RoISamples, match
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,7 @@ class CascadeBoxBranch(nn.Module):
             boxes.append(refined[keep])
         return boxes
 
-    def detect(self, features: Features, proposals: list[Tensor], sizes: Sizes) -> list[dict[str, Tensor]]:
+    def detect(self, features: Features, proposals: list[Tensor], sizes: Sizes) -> list[Rows]:
         """Detections of each image, see :class:`DetectionFilter`; no box is dropped between stages."""
         boxes, decoded, probabilities = proposals, [], []
         for head in self.heads:

@@ -1,17 +1,21 @@
 """The fully convolutional mask head of Mask R-CNN (He et al. 2017), and the targets and loss of any such head."""
 
 from collections.abc import Callable
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from gains.contract import Target
 from gains.masks import InstanceCrops
 from gains.models.parts.layers import conv_stack, he_init, normal_init
-from gains.models.parts.roi.sampling import RoISamples, Target
+from gains.models.parts.roi.sampling import RoISamples
 
 MASK_SIZE = 28
 """Side of the mask grid in cells."""
+
+MaskName = Literal["masks", "visible_masks"]
 
 
 class MaskPredictor(nn.Module):
@@ -89,7 +93,7 @@ def roi_targets(
     return torch.cat(aligned) if aligned else torch.zeros(0, size, size, device=samples.boxes[0].device)
 
 
-def mask_targets(samples: RoISamples, targets: list[Target], name: str = "masks", size: int = MASK_SIZE) -> Tensor:
+def mask_targets(samples: RoISamples, targets: list[Target], name: MaskName = "masks", size: int = MASK_SIZE) -> Tensor:
     """Binary mask targets ``(P, S, S)`` float32 from the masks that the target holds under ``name``."""
     return (roi_targets(samples, targets, lambda target: target[name], size) >= 0.5).float()
 

@@ -3,8 +3,9 @@
 import torch
 from torch import Tensor
 
+from gains.contract import Target
 from gains.masks import InstanceCrops
-from gains.models.parts.roi.sampling import RoISamples, Target
+from gains.models.parts.roi.sampling import RoISamples
 
 
 def area_inside(masks: InstanceCrops, instance: Tensor, rois: Tensor) -> Tensor:

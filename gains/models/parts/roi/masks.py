@@ -30,7 +30,7 @@ class RoIMasks:
     def __len__(self) -> int:
         return len(self.boxes)
 
-    def crops(self) -> InstanceCrops:
+    def paste(self) -> InstanceCrops:
         """Binary masks in the image, on the CPU.
 
         A pixel takes the bilinear value of the grid at its centre; half a cell from the edge the grid is continued by
@@ -51,7 +51,7 @@ class RoIMasks:
 
     def to_rle(self) -> list[RLE]:
         """COCO RLE of each mask."""
-        return self.crops().to_rle()
+        return self.paste().to_rle()
 
 
 def _interpolation(start: float, end: float, limit: int, cells: int) -> tuple[int, npt.NDArray[np.float32]]:

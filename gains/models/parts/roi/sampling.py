@@ -1,15 +1,13 @@
 """Which proposals a RoI head trains on, and which ground truth each belongs to."""
 
 from dataclasses import dataclass
-from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 from torchvision.models.detection._utils import BalancedPositiveNegativeSampler, Matcher
 from torchvision.ops import box_iou
 
-Target: TypeAlias = dict[str, Any]
-"""Ground truth of one image: ``boxes`` (G, 4), ``labels`` (G,) from 1, ``masks`` InstanceCrops, derived targets."""
+from gains.contract import Target
 
 
 @dataclass(frozen=True)

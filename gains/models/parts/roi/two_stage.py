@@ -7,11 +7,10 @@ from torch import Tensor, nn
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.rpn import RegionProposalNetwork
 
-from gains.models.parts.detections import Detections
+from gains.contract import Detections, Features, Rows, Sizes, Target
 from gains.models.parts.detector import Detector
-from gains.models.parts.roi.box_branch import Features, Sizes
 from gains.models.parts.roi.masks import RoIMasks
-from gains.models.parts.roi.sampling import RoISamples, Target
+from gains.models.parts.roi.sampling import RoISamples
 from gains.models.parts.transform import ImageTransform, rescale_boxes
 
 
@@ -23,7 +22,7 @@ class TrainsBoxes(Protocol):
     ) -> tuple[dict[str, Tensor], RoISamples]:
         """Losses, and the RoIs for the mask branch."""
 
-    def detect(self, features: Features, proposals: list[Tensor], sizes: Sizes) -> list[dict[str, Tensor]]:
+    def detect(self, features: Features, proposals: list[Tensor], sizes: Sizes) -> list[Rows]:
         """Detections of each image."""
 
 
@@ -33,7 +32,7 @@ class TrainsMasks(Protocol):
     def losses(self, features: Features, samples: RoISamples, sizes: Sizes, targets: list[Target]) -> dict[str, Tensor]:
         """Losses of the sampled RoIs."""
 
-    def predict(self, features: Features, detections: list[Detections], sizes: Sizes) -> list[Detections]:
+    def predict(self, features: Features, detections: list[Rows], sizes: Sizes) -> list[Rows]:
         """Detections with ``mask_probabilities``."""
 
 
@@ -58,11 +57,10 @@ class RoIPath(nn.Module):
         box_losses, samples = self.box.losses(features, proposals, batch.image_sizes, targets)
         return {**losses, **box_losses, **self.mask.losses(features, samples, batch.image_sizes, targets)}
 
-    def detect(self, batch: ImageList, features: Features) -> list[Detections]:
-        """Detections of each image, masks included, in network coordinates."""
+    def detect(self, batch: ImageList, features: Features) -> list[Rows]:
+        """Detections of each image, ``mask_probabilities`` included, in network coordinates."""
         proposals, _ = self.rpn(batch, features)
-        detections: list[Detections] = list(self.box.detect(features, proposals, batch.image_sizes))
-        return self.mask.predict(features, detections, batch.image_sizes)
+        return self.mask.predict(features, self.box.detect(features, proposals, batch.image_sizes), batch.image_sizes)
 
 
 class TwoStageDetector(RoIPath, Detector):
@@ -96,10 +94,19 @@ class TwoStageDetector(RoIPath, Detector):
         ]
 
 
-def to_image(found: Detections, size: tuple[int, int], original: tuple[int, int]) -> Detections:
+def to_image(found: Rows, size: tuple[int, int], original: tuple[int, int]) -> Detections:
     """Bring one image's detections from network coordinates to image coordinates, best score first."""
     order = torch.argsort(found["scores"], descending=True, stable=True)
-    found = {name: value[order] for name, value in found.items() if name != "roi"}
-    found["boxes"] = rescale_boxes(found["boxes"], size, original)
-    found["masks"] = RoIMasks(found.pop("mask_probabilities"), found["boxes"], original)
-    return found
+    rows = {name: value[order] for name, value in found.items()}
+    boxes = rescale_boxes(rows["boxes"], size, original)
+    detections: Detections = {
+        "boxes": boxes,
+        "labels": rows["labels"],
+        "scores": rows["scores"],
+        "masks": RoIMasks(rows["mask_probabilities"], boxes, original),
+    }
+    if "class_scores" in rows:
+        detections["class_scores"] = rows["class_scores"]
+    if "anomaly_maps" in rows:
+        detections["anomaly_maps"] = rows["anomaly_maps"]
+    return detections
