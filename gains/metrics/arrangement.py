@@ -62,7 +62,8 @@ def arrange(masks: InstanceCrops) -> Arrangement:
     crops = [masks.crop(index).numpy().astype(bool) for index in range(len(masks))]
     covered = [np.zeros_like(crop) for crop in crops]
     group = np.full(len(masks), ALONE)
-    near = boxes + np.array([-GAP, -GAP, GAP, GAP]) * (boxes[:, 2:] > boxes[:, :2]).all(1)[:, None]
+    solid = (boxes[:, 2:] > boxes[:, :2]).all(axis=1, keepdims=True)
+    near = boxes + np.array([-GAP, -GAP, GAP, GAP]) * solid
     for i, j in zip(*overlapping_boxes(near), strict=True):
         relation = _relation(masks, crops, covered, int(i), int(j))
         group[[i, j]] = np.maximum(group[[i, j]], relation)

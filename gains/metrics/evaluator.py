@@ -9,6 +9,7 @@ from torch import distributed
 from torchmetrics import Metric
 
 from gains.metrics.matching.rows import Row, compare
+from gains.metrics.subregions import by_arrangement
 from gains.metrics.summary import METRICS, THRESHOLDED, CategoryStatistics, per_image, summarise
 
 
@@ -24,6 +25,8 @@ class InstanceSegmentationEvaluator(Metric):
         categories: label -> name, all that may occur.
         max_detections: highest-scoring detections of each image and category that enter mAP and ``aji_paper``.
         score_threshold: lowest score that enters the other metrics.
+        arrangement: also score instances by how they lie (alone, touching, overlapping, crossing), and the part of them
+            that others cover; it decodes the ground truth, so validation during training goes without.
     """
 
     full_state_update = False
@@ -34,12 +37,14 @@ class InstanceSegmentationEvaluator(Metric):
         categories: Mapping[int, str],
         max_detections: int = 100,
         score_threshold: float = 0.5,
+        arrangement: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.categories = dict(categories)
         self.max_detections = max_detections
         self.score_threshold = score_threshold
+        self.arrangement = arrangement
         self.add_state("rows", default=[], dist_reduce_fx=None)
 
     def update(self, predictions: Sequence[Mapping[str, Any]], targets: Sequence[Mapping[str, Any]]) -> None:
@@ -58,7 +63,7 @@ class InstanceSegmentationEvaluator(Metric):
         if len(predictions) != len(targets):
             raise ValueError(f"{len(predictions)} predictions for {len(targets)} targets; give one per image")
         for prediction, target in zip(predictions, targets, strict=True):
-            image_id, rows = int(target["image_id"]), compare(prediction, target)
+            image_id, rows = int(target["image_id"]), compare(prediction, target, self.arrangement)
             for row in rows:
                 if row.label not in self.categories:
                     raise ValueError(f"image {image_id}: label {row.label} is not one of {self.categories}")
@@ -70,17 +75,21 @@ class InstanceSegmentationEvaluator(Metric):
         Returns:
             ``metrics``: one flat mapping over all categories; ``per_category``: name -> the same of one category;
             ``score_thresholds``: metric -> lowest score that entered it, None for no limit; ``notes``: sentences on
-            anything that limits the numbers, such as a cap that cuts.
+            anything that limits the numbers, such as a cap that cuts; where asked for, ``arrangement`` (see
+            :func:`gains.metrics.subregions.by_arrangement`).
         """
         image_ids, statistics = self.statistics()
         overall, per_category = summarise(statistics, np.ones(len(image_ids)))
         setting = {"score_threshold": self.score_threshold, "max_detections": self.max_detections}
-        return {
+        results = {
             "metrics": overall | setting,
             "per_category": {name: metrics | setting for name, metrics in per_category.items()},
             "score_thresholds": {name: self.score_threshold if name in THRESHOLDED else None for name in METRICS},
             "notes": self._notes(),
         }
+        if self.arrangement:
+            results["arrangement"] = by_arrangement({name: part.lie for name, part in statistics.items()})
+        return results
 
     def per_image(self) -> list[dict[str, Any]]:
         """AJI, PQ, F1, Dice and counts of each image and category, by image id, then category.

@@ -12,6 +12,7 @@ from gains.metrics.average_precision import Ranking
 from gains.metrics.matching.intersections import FloatArray
 from gains.metrics.matching.rows import Row
 from gains.metrics.panoptic import MatchCounts, count_matches, ratio
+from gains.metrics.subregions import LieStatistics
 
 Metrics = dict[str, float]
 """One flat mapping from the names in ``METRICS`` and ``COUNTS`` to numbers; NaN where undefined."""
@@ -38,6 +39,7 @@ class CategoryStatistics:
         matches: IoU threshold -> ``(I, 5)`` columns as the fields of :class:`MatchCounts`.
         truths: ``(I,)`` ground truths, crowd regions left out.
         detections: ``(I,)`` all detections.
+        lie: by how instances lie, where that was asked for.
     """
 
     segm: Ranking
@@ -46,6 +48,7 @@ class CategoryStatistics:
     matches: dict[float, FloatArray]
     truths: FloatArray
     detections: FloatArray
+    lie: LieStatistics | None = None
 
     @classmethod
     def of(cls, rows: Sequence[Row | None], max_detections: int, score_threshold: float) -> "CategoryStatistics":
@@ -69,7 +72,8 @@ class CategoryStatistics:
             standard[index], plus[index] = aji(sets), aji_plus(sets)
             for threshold, counts in matches.items():
                 counts[index] = astuple(count_matches(sets, threshold))
-        return replace(self, aji={**self.aji, "aji": standard, "aji_plus": plus}, matches=matches)
+        lie = LieStatistics.of(rows, score_threshold)
+        return replace(self, aji={**self.aji, "aji": standard, "aji_plus": plus}, matches=matches, lie=lie)
 
 
 def summarise(statistics: Mapping[str, CategoryStatistics], weights: FloatArray) -> tuple[Metrics, dict[str, Metrics]]:

@@ -7,16 +7,19 @@ from typing import Any
 import numpy as np
 import torch
 
+from gains.masks import InstanceCrops
+from gains.metrics.arrangement import arrange, covered_hits
 from gains.metrics.matching.intersections import (
     BoolArray,
     FloatArray,
+    IntArray,
     Pairs,
     box_pairs,
     mask_areas,
     mask_boxes,
     mask_pairs,
 )
-from gains.rle import RLE
+from gains.rle import RLE, encode_crop
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,21 @@ class InstanceSets:
 
 
 @dataclass(frozen=True)
+class Lie:
+    """How the ground truths of a row lie to each other (see :mod:`gains.metrics.arrangement`).
+
+    Attributes:
+        group: ``(G,)`` index into ``GROUPS``; of a crowd region, which has no place in them, 0.
+        covered: ``(G,)`` pixels that other ground truths of the category cover.
+        covered_hits: ``(P,)`` pixels of each pair's detection in that part, for pairs of IoU 0.5 and more.
+    """
+
+    group: IntArray
+    covered: FloatArray
+    covered_hits: FloatArray
+
+
+@dataclass(frozen=True)
 class Row:
     """One category of one image.
 
@@ -56,6 +74,7 @@ class Row:
         detection_areas: ``(D,)`` pixels.
         masks: overlapping masks.
         boxes: overlapping boxes.
+        lie: how the ground truths lie to each other, where it was asked for.
     """
 
     image_id: int
@@ -66,6 +85,7 @@ class Row:
     detection_areas: FloatArray
     masks: Pairs
     boxes: Pairs
+    lie: Lie | None = None
 
     def above(self, score_threshold: float) -> InstanceSets:
         """The detections with at least this score."""
@@ -87,7 +107,7 @@ class Row:
         return InstanceSets(self.truth_areas[~self.crowd], areas, excused, pairs, intersection)
 
 
-def compare(prediction: Mapping[str, Any], target: Mapping[str, Any]) -> list[Row]:
+def compare(prediction: Mapping[str, Any], target: Mapping[str, Any], arrangement: bool = False) -> list[Row]:
     """Compare the detections of one image with its ground truth, category by category.
 
     Args:
@@ -95,6 +115,7 @@ def compare(prediction: Mapping[str, Any], target: Mapping[str, Any]) -> list[Ro
             boxes left out are those of the masks.
         target: ``image_id``, ``labels (N,)``, ``masks`` N encodings and optionally ``iscrowd (N,)`` and
             ``boxes (N, 4)`` xyxy.
+        arrangement: also find how the ground truths lie to each other, which decodes their masks.
 
     Returns:
         A row for each label that occurs on either side, by label.
@@ -120,8 +141,27 @@ def compare(prediction: Mapping[str, Any], target: Mapping[str, Any]) -> list[Ro
         truth_around = mask_boxes(truths) if truth_boxes is None else truth_boxes[true]
         close = _close_boxes(box_pairs(truth_around, around, crowd[true]))
         areas, truth_areas = mask_areas(masks), mask_areas(truths)
-        rows.append(Row(image_id, label, truth_areas, crowd[true], scores[found], areas, pairs, close))
+        lie = _lie(truths, crowd[true], masks, pairs) if arrangement else None
+        rows.append(Row(image_id, label, truth_areas, crowd[true], scores[found], areas, pairs, close, lie))
     return rows
+
+
+def _lie(truths: list[RLE], crowd: BoolArray, detections: list[RLE], pairs: Pairs) -> Lie:
+    """How the ground truths lie; crowd regions cover nobody."""
+    group, covered = np.zeros(len(truths), np.int64), [_nothing(truth) for truth in truths]
+    single = np.flatnonzero(~crowd)
+    if len(single):
+        size = (truths[0]["size"][0], truths[0]["size"][1])
+        found = arrange(InstanceCrops.from_rle([truths[index] for index in single], size))
+        group[single] = found.group
+        for index, rle in zip(single, found.covered.to_rle(), strict=True):
+            covered[index] = rle
+    return Lie(group, mask_areas(covered), covered_hits(pairs, covered, detections))
+
+
+def _nothing(rle: RLE) -> RLE:
+    """An empty mask of the same image."""
+    return encode_crop(np.zeros((0, 0), bool), (0, 0, 0, 0), (rle["size"][0], rle["size"][1]))
 
 
 def _close_boxes(pairs: Pairs) -> Pairs:
