@@ -1,18 +1,21 @@
 """GAInS: instance segmentation of touching, overlapping and crossing biomedical objects."""
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from gains.config import compose as compose
+    from gains.models.build import build_network as build_network
     from gains.prediction.predictor import load_model as load_model
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "load_model"]
+__all__ = ["__version__", "build_network", "compose", "load_model"]
+
+LAZY = {"build_network": "gains.models.build", "compose": "gains.config", "load_model": "gains.prediction.predictor"}
 
 
 def __getattr__(name: str) -> Any:
-    """``gains.load_model``, imported when it is first used: ``import gains`` alone loads no torch."""
-    if name == "load_model":
-        from gains.prediction.predictor import load_model
-
-        return load_model
+    """The public functions, imported when they are first used: ``import gains`` alone loads no torch."""
+    if name in LAZY:
+        return getattr(importlib.import_module(LAZY[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -2,12 +2,12 @@
 
 import importlib
 import sys
-from pathlib import Path
 
 import hydra
 from hydra.errors import InstantiationException
 from omegaconf import DictConfig
 
+from gains.config import config_folder
 from gains.errors import InputError
 
 COMMANDS = {
@@ -17,12 +17,6 @@ COMMANDS = {
     "predict": "segment images with a checkpoint",
     "score": "compare any tool's predictions with a ground truth",
 }
-
-
-def config_folder() -> Path:
-    """The Hydra configuration: inside the installed package, or beside it in a checkout."""
-    packaged = Path(__file__).parent / "conf"
-    return packaged if packaged.is_dir() else Path(__file__).parents[1] / "conf"
 
 
 def usage() -> str:

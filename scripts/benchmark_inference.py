@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from benchmark_scenes import build_network, jittered, scene, torchvision_mask_rcnn
+from benchmark_scenes import full_size, jittered, scene, torchvision_mask_rcnn
 from benchmark_tools import measure_in_turn, print_rows, write_rows
 from pycocotools import mask as coco_mask
 from torch import Tensor, nn
@@ -32,7 +32,7 @@ class FixedDetections(nn.Module):
 
 def ours(model: str, image: Tensor, boxes: Tensor) -> Callable[[], None]:
     """Detect, draw and encode with one of our models."""
-    network = build_network(model, f"augmentation.test_short_side={image.shape[-1]}").to(image.device).eval()
+    network = full_size(model, f"augmentation.test_short_side={image.shape[-1]}").to(image.device).eval()
     network.box.filter = FixedDetections(boxes)
 
     def call() -> None:

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from benchmark_scenes import FixedProposals, build_network, calm, jittered, scene, targets
+from benchmark_scenes import FixedProposals, calm, full_size, jittered, scene, targets
 from benchmark_tools import measure, print_rows, write_rows
 
-from gains.cli import config_folder
+from gains.config import config_folder
 from gains.models.parts.roi.amodal import VisibleMasks
 from gains.rle import RLE
 
@@ -30,7 +30,7 @@ def measure_model(name: str, device: str, side: int = SIDE, overrides: tuple[str
     torch.manual_seed(0)
     # Untrained methods differ in how sure they are: without a score cut all of them draw 100 masks.
     settings = (f"augmentation.test_short_side={side}", "model.filter.min_score=0", "dataset.max_detections=100")
-    network = build_network(name, *settings, *overrides)
+    network = full_size(name, *settings, *overrides)
     calm(network)
     if hasattr(network, "rpn"):  # RoIs near the truth, as a trained RPN gives: a full share of them is foreground
         network.rpn = FixedProposals(network.rpn, jittered(masks.boxes.float(), PROPOSALS).to(device))

@@ -20,19 +20,16 @@ import numpy as np
 import numpy.typing as npt
 import tifffile
 import torch
-from hydra import compose, initialize_config_dir
-from hydra.utils import instantiate
-from omegaconf import OmegaConf
 from rich.console import Console
 from rich.table import Table
 from scipy import ndimage
 from torch import Tensor, nn
 
-from gains.cli import config_folder
 from gains.export import SUFFIXES, save
 from gains.images.raster import open_rasters
 from gains.masks import InstanceCrops
 from gains.metrics.table import write_json
+from gains.models.build import build_network
 from gains.models.checkpoint import make_recipe
 from gains.models.parts.roi.two_stage import TwoStageDetector
 from gains.prediction.predictor import Predictor, pick_device
@@ -107,10 +104,7 @@ def generate(path: Path) -> list[int]:
 
 def build_module() -> InstanceSegmentation:
     """The default-size Mask R-CNN with random weights that sees a tile at full resolution."""
-    with initialize_config_dir(str(config_folder()), version_base="1.3"):
-        overrides = ["model=mask_rcnn", "num_classes=2", f"augmentation.test_short_side={TILE}"]
-        config = compose("train", overrides=overrides)
-    network = instantiate(OmegaConf.to_container(config.model.network, resolve=True), _convert_="all")
+    network = build_network("mask_rcnn", f"augmentation.test_short_side={TILE}", num_classes=2)
     assert isinstance(network, TwoStageDetector)
     recipe = make_recipe({}, ["red", "green"], "full_range", 1000, "benchmark")
     return InstanceSegmentation(DiskFinder(network), ["red", "green"], max_detections=1000, recipe=recipe)

@@ -3,27 +3,20 @@
 from typing import Any
 
 import torch
-from hydra import compose, initialize_config_dir
-from hydra.utils import instantiate
-from omegaconf import OmegaConf
 from torch import Tensor, nn
 from torchvision.models.detection import MaskRCNN
 from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
 from torchvision.models.resnet import Bottleneck
 
-from gains.cli import config_folder
 from gains.gradient_anomaly import GradientAnomaly
 from gains.masks import InstanceCrops
+from gains.models.build import build_network
 
 
-def build_network(model: str, *overrides: str, num_classes: int = 1) -> nn.Module:
+def full_size(model: str, *overrides: str, num_classes: int = 1) -> nn.Module:
     """A model as ``gains train model=NAME`` builds it, ResNet-50 with frozen norm unless overridden."""
-    defaults = ["model/size=r50", "model.norm=frozen", "model.trainable_layers=3", f"num_classes={num_classes}"]
-    with initialize_config_dir(str(config_folder()), version_base="1.3"):
-        config = compose("train", overrides=[f"model={model}", *defaults, *overrides])
-    plan = OmegaConf.to_container(config.model.network, resolve=True)
-    network: nn.Module = instantiate(plan, _convert_="all")
-    return network
+    defaults = ("model/size=r50", "model.norm=frozen", "model.trainable_layers=3")
+    return build_network(model, *defaults, *overrides, num_classes=num_classes)
 
 
 @torch.no_grad()

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from benchmark_scenes import FixedProposals, anomaly, build_network, jittered, scene, targets, torchvision_mask_rcnn
+from benchmark_scenes import FixedProposals, anomaly, full_size, jittered, scene, targets, torchvision_mask_rcnn
 from benchmark_tools import (
     extra_memory,
     in_new_process,
@@ -64,7 +64,7 @@ def call_of(name: str, instances: int, device: str) -> Callable[[], None]:
     if name == TORCHVISION:
         return step(torchvision_mask_rcnn(), masks, device, dense=True)
     sample = ["model.network.mask.anomaly_rois_per_image=32"] if name == SAMPLED else []
-    return step(build_network(name.split(",")[0], *sample), masks, device, dense=False)
+    return step(full_size(name.split(",")[0], *sample), masks, device, dense=False)
 
 
 def first_step_memory(name: str, instances: int, device: str) -> float:

@@ -11,6 +11,7 @@ from gains.data.augmentation import Augmentation
 from gains.data.datamodule import InstanceDataModule
 from gains.data.dataset import Annotations, load_annotations
 from gains.errors import InputError
+from gains.models.build import build_plan, network_plan
 from gains.models.checkpoint import make_recipe
 from gains.models.weights import load_weights
 from gains.tasks.prepare import generator_settings, prepare_dataset, summary
@@ -79,8 +80,8 @@ def division(dataset: DictConfig) -> dict[str, Any]:
 
 def build_module(config: DictConfig, categories: list[str], image_side: int | None = None) -> InstanceSegmentation:
     """The model with its optimiser, pretrained weights loaded where asked for (see :func:`make_recipe`)."""
-    plan: dict[str, Any] = OmegaConf.to_container(config.model.network, resolve=True)  # type: ignore[assignment]
-    network = instantiate(plan, _convert_="all")
+    plan = network_plan(config)
+    network = build_plan(plan)
     if config.model.weights is not None:
         filled = load_weights(network, config.model.weights, config.model.resnet)
         print(f"{len(filled)} tensors start from {config.model.weights} weights")

@@ -1,12 +1,11 @@
 from pathlib import Path
-from typing import Any
 
 import pytest
-from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from gains.cli import config_folder
+from gains.config import compose, config_folder
+from gains.models.build import build_network
 from gains.models.gains import GAInSMaskBranch
 
 
@@ -15,12 +14,7 @@ def options(group: str) -> list[str]:
 
 
 def composed(name: str, *overrides: str) -> DictConfig:
-    with initialize_config_dir(str(config_folder()), version_base="1.3"):
-        return compose(name, overrides=["num_classes=2", *overrides] if name == "train" else list(overrides))
-
-
-def network(config: DictConfig) -> Any:
-    return instantiate(OmegaConf.to_container(config.model.network, resolve=True), _convert_="all")
+    return compose(name, *(["num_classes=2"] if name == "train" else []), *overrides)
 
 
 @pytest.mark.parametrize("task", ["train", "eval", "predict", "prepare", "score"])
@@ -32,7 +26,7 @@ def test_each_task_composes(task: str) -> None:
 def test_each_model_is_built_with_its_targets_and_optimizer(name: str) -> None:
     config = composed("train", f"model={name}", "model/size=small")
     assert config.model.name == name
-    assert sum(parameter.numel() for parameter in network(config).parameters()) > 1e6
+    assert sum(parameter.numel() for parameter in build_network(config).parameters()) > 1e6
     for target in config.model.targets.values():
         assert callable(instantiate(target))
     assert callable(instantiate(config.model.optimizer))
@@ -76,7 +70,7 @@ def test_paper_recipe_is_section_4() -> None:
     [("neither", False, False), ("reweighting", False, True), ("branch", True, False), ("both", True, True)],
 )
 def test_ablations_switch_the_parts(name: str, branch: bool, reweight: bool) -> None:
-    mask = network(composed("train", f"experiment=ablation/{name}")).mask
+    mask = build_network(composed("train", f"experiment=ablation/{name}")).mask
     assert isinstance(mask, GAInSMaskBranch)
     assert (mask.anomaly is not None, mask.reweight) == (branch, reweight)
 

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hydra import compose, initialize_config_dir
 
-from gains.cli import config_folder
+from gains.config import compose
 from gains.data.download import fetch, file_name
 from gains.errors import InputError
 from gains.tasks.prepare import run
@@ -157,7 +156,6 @@ def test_prepare_takes_an_address(tmp_path: Path, server: Server, url: str, writ
             archive.write(file, file.relative_to(folder))
     server.content = (tmp_path / "a.zip").read_bytes()
     overrides = ["dataset=kaggle2018", f"dataset.source={url}", f"dataset.root={tmp_path / 'root'}"]
-    with initialize_config_dir(str(config_folder()), version_base="1.3"):
-        run(compose("prepare", [*overrides, f"downloads={tmp_path / 'downloads'}", "dataset.ratios=[1,0,0]"]))
+    run(compose("prepare", *overrides, f"downloads={tmp_path / 'downloads'}", "dataset.ratios=[1,0,0]"))
     assert [file.name for file in (tmp_path / "root" / "images").iterdir()] == ["sample.png"]
     assert [file.name for file in (tmp_path / "downloads").iterdir()] == [file_name(url)]

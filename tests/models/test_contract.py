@@ -6,14 +6,13 @@ from typing import Any
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
-from omegaconf import OmegaConf
 from pycocotools import mask as coco_mask
 from torch import Tensor, nn
 
-from gains.cli import config_folder
+from gains.config import compose, config_folder
 from gains.masks import InstanceCrops
+from gains.models.build import build_network
 from helpers.far_device import Far, far_device, send, waits
 
 NAMES = sorted(path.stem for path in (config_folder() / "model").glob("*.yaml"))
@@ -38,11 +37,10 @@ Targets = list[dict[str, Any]]
 def assemble(name: str, num_classes: int) -> tuple[nn.Module, dict[str, Callable[..., Any]]]:
     """The network, and the further targets it asks the data for."""
     label = "target_label=1" if num_classes == 2 else "target_label=null"
-    with initialize_config_dir(str(config_folder()), version_base="1.3"):
-        config = compose("train", overrides=[f"model={name}", f"num_classes={num_classes}", label, *SMALLEST])
+    config = compose("train", f"model={name}", f"num_classes={num_classes}", label, *SMALLEST)
     config.model.filter.min_score = 0.0  # an untrained network is sure of nothing
     torch.manual_seed(1)
-    network = instantiate(OmegaConf.to_container(config.model.network, resolve=True), _convert_="all")
+    network = build_network(config)
     derived = instantiate(config.model.targets, _convert_="all")
     return network, {name: derive for name, derive in derived.items() if derive is not None}
 

@@ -5,15 +5,14 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
-from omegaconf import OmegaConf
 from torch import Tensor, nn
 
-from gains.cli import config_folder
+from gains.config import compose
 from gains.data.synthetic.overlapping_cells import OverlappingCells
 from gains.masks import InstanceCrops
 from gains.metrics.evaluator import InstanceSegmentationEvaluator
+from gains.models.build import build_network
 
 SMALLEST = [
     "num_classes=1",
@@ -63,9 +62,8 @@ def assemble(name: str, budget: Budget) -> tuple[nn.Module, dict[str, Callable[.
     """The network, and the further targets it asks the data for."""
     width = f"model.width={{fpn: {budget.width}, box: 64, mask: {budget.width}}}"
     given = [f"model={name}", f"augmentation.test_short_side={budget.side}", width, *SMALLEST]
-    with initialize_config_dir(str(config_folder()), version_base="1.3"):
-        config = compose("train", overrides=given)
-    network = instantiate(OmegaConf.to_container(config.model.network, resolve=True), _convert_="all")
+    config = compose("train", *given)
+    network = build_network(config)
     # Three quarters of the backbone's weights, which would take half the time to see 2 x 2 cells.
     network.backbone.body.layer4.requires_grad_(False)
     derived = instantiate(config.model.targets, _convert_="all")

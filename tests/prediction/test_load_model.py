@@ -8,14 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
-from hydra.utils import instantiate
-from omegaconf import OmegaConf
 
 import gains
-from gains.cli import config_folder
+from gains.config import compose
 from gains.data.dataset import to_network_range
 from gains.errors import InputError
+from gains.models.build import build_plan, network_plan
 from gains.models.checkpoint import make_recipe
 from gains.prediction.predictor import Predictor
 from gains.training.module import InstanceSegmentation
@@ -24,11 +22,9 @@ from gains.training.module import InstanceSegmentation
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
-    with initialize_config_dir(str(config_folder()), version_base="1.3"):
-        tiny = ["model.width={fpn: 16, box: 32, mask: 16}", "augmentation.test_short_side=96"]
-        config = compose("train", overrides=["model=mask_rcnn", "num_classes=2", *tiny])
-    plan: Any = OmegaConf.to_container(config.model.network, resolve=True)
-    module = InstanceSegmentation(instantiate(plan, _convert_="all"), ["cell", "nucleus"])
+    tiny = ("model.width={fpn: 16, box: 32, mask: 16}", "augmentation.test_short_side=96")
+    plan = network_plan(compose("train", "model=mask_rcnn", "num_classes=2", *tiny))
+    module = InstanceSegmentation(build_plan(plan), ["cell", "nucleus"])
     path = tmp_path_factory.mktemp("model") / "best.ckpt"
     recipe = make_recipe(plan, ["cell", "nucleus"], "full_range", 100, "mask_rcnn")
     torch.save({"state_dict": module.state_dict(), "gains": recipe}, path)

@@ -2,17 +2,14 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 import torchvision  # noqa: F401  (its operators are what a trace calls)
-from hydra import compose, initialize_config_dir
-from hydra.utils import instantiate
-from omegaconf import OmegaConf
 
-from gains.cli import config_folder
+from gains.config import compose
 from gains.errors import InputError
+from gains.models.build import build_plan, network_plan
 from gains.models.checkpoint import make_recipe
 from gains.prediction.predictor import Predictor
 from gains.prediction.torchscript import Traceable, export_torchscript, probes
@@ -40,11 +37,9 @@ TINY = [
 def predictor_of(name: str, seed: int = 0) -> Predictor:
     """An untrained model whose weights are scaled up, so that scores are far apart and vary with the image."""
     torch.manual_seed(seed)
-    with initialize_config_dir(str(config_folder()), version_base="1.3"):
-        overrides = [f"model={name}", "num_classes=2", "target_label=1", "model.filter.min_score=0.9", *TINY]
-        config = compose("train", overrides=overrides)
-    plan: Any = OmegaConf.to_container(config.model.network, resolve=True)
-    network = instantiate(plan, _convert_="all")
+    overrides = (f"model={name}", "num_classes=2", "target_label=1", "model.filter.min_score=0.9", *TINY)
+    plan = network_plan(compose("train", *overrides))
+    network = build_plan(plan)
     for key, parameter in network.named_parameters():
         if key.endswith(("cls_score.weight", "cls_logits.weight", "bbox_pred.weight", "logits.weight")):
             parameter.data *= 20

@@ -15,12 +15,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import tifffile
-from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 from pycocotools.coco import COCO
 
 from gains import cli
-from gains.cli import config_folder
+from gains.config import compose
 from gains.errors import InputError
 from gains.export import SUFFIXES
 from gains.tasks import predict
@@ -30,9 +29,9 @@ ALL = list(SUFFIXES)
 
 
 def configured(**settings: Any) -> DictConfig:
-    with initialize_config_dir(str(config_folder()), version_base="1.3"):
-        config = compose("predict")
-    return OmegaConf.merge(config, {"tile": 96, "accelerator": "cpu", "formats": ["coco", "csv"], **settings})
+    return OmegaConf.merge(
+        compose("predict"), {"tile": 96, "accelerator": "cpu", "formats": ["coco", "csv"], **settings}
+    )
 
 
 def write_images(folder: Path, count: int = 3) -> None:

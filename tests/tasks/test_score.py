@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
-from gains.cli import config_folder
+from gains.config import compose
 from gains.errors import InputError
 from gains.metrics.summary import METRICS
 from gains.rle import encode_crop
@@ -44,8 +43,7 @@ def write_scene(folder: Path, images: int = 4, shift: int = 1, score: float = 0.
 
 
 def config(folder: Path, *overrides: str) -> DictConfig:
-    with initialize_config_dir(str(config_folder()), version_base="1.3"):
-        return compose("score", overrides=[f"output={folder / 'out'}", "bootstrap_samples=50", *overrides])
+    return compose("score", f"output={folder / 'out'}", "bootstrap_samples=50", *overrides)
 
 
 def scored(folder: Path, *overrides: str) -> dict[str, Any]:

@@ -10,9 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hydra import compose, initialize_config_dir
 
-from gains.cli import config_folder
+from gains.config import compose
 from gains.errors import InputError
 from gains.images.files import read_image, write_image
 from gains.tasks.prepare import run
@@ -34,8 +33,7 @@ MANIFEST = [
 
 
 def prepare(root: Path, *overrides: str) -> None:
-    with initialize_config_dir(str(config_folder()), version_base="1.3"):
-        run(compose("prepare", [f"dataset.root={root}", "dataset.ratios=[1,0,0]", *overrides]))
+    run(compose("prepare", f"dataset.root={root}", "dataset.ratios=[1,0,0]", *overrides))
 
 
 def coco_of(image: Path, folder: Path, height: int = 256, width: int = 256) -> Path:
