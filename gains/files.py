@@ -1,7 +1,10 @@
-"""Files that are whole or not there."""
+"""Files and folders that are whole or not there."""
 
 import errno
+import hashlib
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -10,6 +13,9 @@ from gains.errors import InputError
 
 PARTIAL = ".part"
 """Suffix of a file that is being written; such a file under a folder of results is a leftover of a killed run."""
+NAME_BYTES = 255  # the longest file name that common file systems take
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG)
 
 
 @contextmanager
@@ -22,28 +28,70 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         InputError: if the disk is full or the folder cannot be written to.
     """
-    temporary = path.with_name(f".{path.name}{PARTIAL}")
+    temporary = temporary_name(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        with explained(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield temporary
+            put_in_place(temporary, path)
+    except BaseException:
+        with suppress(OSError):  # on the way out of a failure, whose own error is the one to show
+            temporary.unlink()
+        raise
+
+
+@contextmanager
+def replacing_folder(root: Path) -> Iterator[Path]:
+    """A temporary sibling of ``root`` that takes its place when the block ends well, and vanishes when it does not.
+
+    Raises:
+        InputError: if the disk is full or the place cannot be written to.
+    """
+    work: Path | None = None
+    try:
+        with explained(root):
+            root.parent.mkdir(parents=True, exist_ok=True)
+            work = Path(tempfile.mkdtemp(prefix=f".{root.name}.", suffix=".partial", dir=root.parent))
+            partial = work / "new"
+            partial.mkdir()
+            yield partial
+            if root.exists():
+                os.rename(root, work / "old")
+            os.rename(partial, root)
+    finally:
+        if work is not None:
+            shutil.rmtree(work, ignore_errors=True)
+
+
+def put_in_place(temporary: Path, path: Path) -> None:
+    """Give a complete file its final name, once its bytes are on the disk."""
+    with temporary.open("rb+") as file:
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def temporary_name(path: Path) -> Path:
+    """Where a file is written before it gets its name: beside it, hidden; a name too long for that is shortened."""
+    name = f".{path.name}{PARTIAL}"
+    if len(os.fsencode(name)) > NAME_BYTES:
+        name = f".{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:32]}{PARTIAL}"
+    return path.with_name(name)
+
+
+@contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Say in one line why a file or folder could not be written.
+
+    Raises:
+        InputError: instead of an ``OSError`` for a full disk, missing rights or an impossible name.
+    """
+    try:
+        yield
     except OSError as error:
-        _discard(temporary)
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        if error.errno in FULL:
             raise InputError(
                 f"{path} cannot be written: the disk is full, or your share of it; free some space and call again"
             ) from None
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
+        if error.errno in FORBIDDEN:
             raise InputError(f"{path} cannot be written: {error.strerror}; choose a folder you may write to") from None
         raise
-    except BaseException:
-        _discard(temporary)
-        raise
-
-
-def _discard(path: Path) -> None:
-    """Remove a file if that is possible: on the way out of a failure, whose own error is the one to show."""
-    with suppress(OSError):
-        path.unlink()

@@ -1,7 +1,6 @@
 """A source that is a URL: downloaded once, resumed where it broke off, checked for what it should be."""
 
 import hashlib
-import os
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlparse
 
@@ -9,6 +8,7 @@ import requests
 from tqdm import tqdm
 
 from gains.errors import InputError
+from gains.files import put_in_place
 
 CHUNK = 1 << 16  # bytes: what a broken connection loses at most
 TIMEOUT = (10, 60)  # seconds to connect, seconds between bytes
@@ -44,7 +44,7 @@ def fetch(source: str | None, folder: Path, sha256: str | None = None) -> str | 
                 "A copy on this machine can be given instead: dataset.source=PATH"
             ) from None
         _check(partial, source, sha256)
-        os.replace(partial, path)
+        put_in_place(partial, path)
         _validator(partial).unlink(missing_ok=True)
         return str(path)
     _check(path, source, sha256)

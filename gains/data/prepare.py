@@ -1,11 +1,7 @@
 """From any source to the canonical folder: ``images/``, ``annotations.json`` (COCO, RLE) and ``splits.json``."""
 
 import json
-import os
-import shutil
-import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +13,7 @@ from tqdm import tqdm
 from gains.data.source import ImageRecord, Instance, Source
 from gains.data.splits import SPLITS, read_groups, split_by_ratio
 from gains.errors import InputError
+from gains.files import replacing_folder
 from gains.images.files import write_image
 
 
@@ -69,7 +66,7 @@ def prepare(
     unknown = [name for name in names if name not in source.categories]
     if unknown:
         raise InputError(f"dataset.categories has {unknown[0]!r}; the source has {', '.join(source.categories)}")
-    with replaced_folder(root) as partial:
+    with replacing_folder(root) as partial:
         (partial / "images").mkdir()
         progress = tqdm(source, total=len(source), desc=f"prepare {root.name}", unit="image", leave=False)
         coco, official = write_records(progress, partial / "images", names)
@@ -98,30 +95,6 @@ def check_root(root: Path, overwrite: bool) -> None:
         raise InputError(f"{root} exists; choose another dataset.root, or replace it with overwrite=true")
     if not (root / "annotations.json").is_file() or not (root / "splits.json").is_file():
         raise InputError(f"{root} is not a prepared data set and is not overwritten; choose another dataset.root")
-
-
-@contextmanager
-def replaced_folder(root: Path) -> Iterator[Path]:
-    """A temporary sibling of ``root`` that takes its place when the block ends well, and vanishes when it does not.
-
-    Raises:
-        InputError: if the disk is full or the place cannot be written to.
-    """
-    work: Path | None = None
-    try:
-        root.parent.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=f".{root.name}.", suffix=".partial", dir=root.parent))
-        partial = work / "new"
-        partial.mkdir()
-        yield partial
-        if root.exists():
-            os.rename(root, work / "old")
-        os.rename(partial, root)
-    except OSError as error:
-        raise InputError(f"{root} cannot be written: {error.strerror or error}") from error
-    finally:
-        if work is not None:
-            shutil.rmtree(work, ignore_errors=True)
 
 
 def write_records(

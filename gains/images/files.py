@@ -1,7 +1,6 @@
 """Reading and writing image files without losing range, each with the library that is strict about its format."""
 
 import io
-import os
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import tifffile
 from PIL import Image, UnidentifiedImageError
 
 from gains.errors import InputError
+from gains.files import replacing
 
 IMAGE_SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp")
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
@@ -65,7 +65,7 @@ def decode_labels(data: bytes, name: str) -> npt.NDArray[Any]:
 
 
 def write_image(path: Path, pixels: npt.NDArray[Any]) -> None:
-    """Write ``.png`` (uint8, uint16) or ``.tif`` (any type), under a temporary name until it is complete.
+    """Write ``.png`` (uint8, uint16) or ``.tif`` (any type), whole or not at all.
 
     Args:
         path: its suffix decides.
@@ -74,15 +74,16 @@ def write_image(path: Path, pixels: npt.NDArray[Any]) -> None:
     Raises:
         ValueError: for another suffix, or float values in PNG.
     """
-    partial = path.with_name(path.name + ".partial")
-    if path.suffix == ".tif":
-        photometric = "rgb" if pixels.ndim == 3 else "minisblack"
-        tifffile.imwrite(partial, pixels, photometric=photometric, compression="zlib", metadata=None)
-    elif path.suffix == ".png" and pixels.dtype in (np.uint8, np.uint16):
-        partial.write_bytes(imagecodecs.png_encode(np.ascontiguousarray(pixels), level=PNG_LEVEL))
-    else:
-        raise ValueError(f"cannot write {pixels.dtype} pixels as {path.name}; use .png for uint8 and uint16, else .tif")
-    os.replace(partial, path)
+    with replacing(path) as partial:
+        if path.suffix == ".tif":
+            photometric = "rgb" if pixels.ndim == 3 else "minisblack"
+            tifffile.imwrite(partial, pixels, photometric=photometric, compression="zlib", metadata=None)
+        elif path.suffix == ".png" and pixels.dtype in (np.uint8, np.uint16):
+            partial.write_bytes(imagecodecs.png_encode(np.ascontiguousarray(pixels), level=PNG_LEVEL))
+        else:
+            raise ValueError(
+                f"cannot write {pixels.dtype} pixels as {path.name}; use .png for uint8 and uint16, else .tif"
+            )
 
 
 def _decode(data: bytes, name: str) -> npt.NDArray[Any]:

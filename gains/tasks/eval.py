@@ -9,8 +9,9 @@ from gains.data.datamodule import InstanceDataModule
 from gains.errors import InputError
 from gains.models.checkpoint import load_module
 from gains.tasks.build import division, prepared_annotations
-from gains.tasks.quiet import quieten
-from gains.training.evaluation import evaluate, report
+from gains.tasks.environment import write_environment
+from gains.tasks.notices import silence_notices
+from gains.tasks.results import evaluate, report
 
 
 def run(config: DictConfig) -> float:
@@ -22,7 +23,7 @@ def run(config: DictConfig) -> float:
     if config.checkpoint is None:
         raise InputError("checkpoint=PATH is missing; pass a file such as outputs/train/.../checkpoints/best.ckpt")
     folder = Path(HydraConfig.get().runtime.output_dir)
-    quieten()
+    silence_notices()
     module = load_module(config.checkpoint, {"max_detections": config.dataset.max_detections})
     if config.dataset.categories is None:
         config.dataset.categories = module.categories
@@ -32,6 +33,7 @@ def run(config: DictConfig) -> float:
             f"the checkpoint knows the categories {module.categories}, dataset.categories are {annotations.categories}"
         )
     (folder / "config.yaml").write_text(OmegaConf.to_yaml(config, resolve=True))
+    write_environment(folder)
     datamodule = InstanceDataModule(
         annotations,
         intensity=module.recipe["intensity"],

@@ -12,19 +12,21 @@ from gains.drawing import plot_losses
 from gains.errors import InputError
 from gains.models.checkpoint import load_module, read_checkpoint
 from gains.tasks.build import build_datamodule, build_module, build_trainer, prepared_annotations, set_from_data
-from gains.tasks.quiet import quieten
-from gains.training.evaluation import evaluate, report
+from gains.tasks.environment import write_environment
+from gains.tasks.notices import silence_notices
+from gains.tasks.results import evaluate, report
 
 
 def run(config: DictConfig) -> float:
     """Train and evaluate; returns the test segm mAP, for sweeps."""
     folder = Path(HydraConfig.get().runtime.output_dir)
-    quieten()
+    silence_notices()
     pl.seed_everything(config.seed, workers=True, verbose=False)
     resume = resume_from(config.checkpoint, folder)
     annotations = prepared_annotations(config.dataset)
     set_from_data(config, annotations.categories)
     (folder / "config.yaml").write_text(OmegaConf.to_yaml(config, resolve=True))
+    write_environment(folder)
     datamodule = build_datamodule(config, annotations)
     module = build_module(config, annotations.categories, annotations.longest_side)
     trainer = build_trainer(config, folder)
@@ -34,7 +36,8 @@ def run(config: DictConfig) -> float:
     if trainer.interrupted:
         print(f"stopped at step {trainer.global_step}; go on with checkpoint={folder / 'checkpoints' / 'last.ckpt'}")
         raise SystemExit(130)
-    wandb.finish()  # or its closing lines would come after ours
+    if wandb.run is not None:
+        wandb.finish()  # or its closing lines would come after ours
     if torch.distributed.is_initialized():
         # The first process evaluates alone, and must not wait for the others to take part.
         torch.distributed.destroy_process_group()

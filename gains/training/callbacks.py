@@ -14,7 +14,6 @@ from gains.contract import Batch, Target
 from gains.data.datamodule import InstanceDataModule
 from gains.drawing import anomaly_figure, comparison_figure, save_image
 from gains.metrics.table import write_json
-from gains.training.module import InstanceSegmentation
 
 
 def to_pixels(image: Tensor) -> npt.NDArray[np.uint8]:
@@ -66,10 +65,10 @@ class SampleOverlays(pl.Callback):
         """Draw the image if it is one of the first."""
         if batch_idx >= self.count or trainer.sanity_checking:
             return
-        assert isinstance(pl_module, InstanceSegmentation)
         images, targets = batch
-        found = pl_module.last_predictions[0]
-        picture = comparison(images[0], targets[0], found, self.min_score, f"step {trainer.global_step}")
+        picture = comparison(
+            images[0], targets[0], outputs["predictions"][0], self.min_score, f"step {trainer.global_step}"
+        )
         self._keep(trainer, f"val_{batch_idx}", picture)
 
     def _keep(self, trainer: pl.Trainer, name: str, picture: npt.NDArray[np.uint8]) -> None:
@@ -109,9 +108,8 @@ class PredictionWriter(pl.Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Keep one batch's predictions."""
-        assert isinstance(pl_module, InstanceSegmentation)
         images, targets = batch
-        for image, target, found in zip(images, targets, pl_module.last_predictions, strict=True):
+        for image, target, found in zip(images, targets, outputs["predictions"], strict=True):
             self.entries += coco_results(found, int(target["image_id"]), self.category_ids)
             if batch_idx < self.count:
                 picture = comparison(image, target, found, self.min_score, f"image {target['image_id']}")

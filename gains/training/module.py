@@ -52,7 +52,6 @@ class InstanceSegmentation(pl.LightningModule):
         self.backbone_lr_factor = backbone_lr_factor
         self.recipe = dict(recipe or {})
         self.results: dict[str, Any] = {}
-        self.last_predictions: list[dict[str, Any]] = []
         names = {index + 1: name for index, name in enumerate(self.categories)}
         self.evaluator = InstanceSegmentationEvaluator(
             names, max_detections=max_detections, score_threshold=score_threshold
@@ -73,21 +72,22 @@ class InstanceSegmentation(pl.LightningModule):
         self.log("train/loss", total.detach(), prog_bar=True, batch_size=len(images))
         return total
 
-    def _evaluation_step(self, batch: Batch) -> None:
+    def _evaluation_step(self, batch: Batch) -> dict[str, Any]:
         images, targets = batch
         # Encoded once, for the evaluator and for callbacks that write or draw.
-        self.last_predictions = [{**found, "rles": found["masks"].to_rle()} for found in self(images)]
-        predictions = [{**found, "masks": found["rles"]} for found in self.last_predictions]
+        found = [{**detections, "rles": detections["masks"].to_rle()} for detections in self(images)]
+        predictions = [{**detections, "masks": detections["rles"]} for detections in found]
         truths = [{**target, "masks": target["rles"]} for target in targets]
         self.evaluator.update(predictions, truths)
+        return {"predictions": found}
 
-    def validation_step(self, batch: Batch, batch_index: int) -> None:
-        """Collect predictions and ground truth."""
-        self._evaluation_step(batch)
+    def validation_step(self, batch: Batch, batch_index: int) -> dict[str, Any]:
+        """Compare predictions with the ground truth; returns ``predictions`` per image, with ``rles``."""
+        return self._evaluation_step(batch)
 
-    def test_step(self, batch: Batch, batch_index: int) -> None:
-        """Collect predictions and ground truth."""
-        self._evaluation_step(batch)
+    def test_step(self, batch: Batch, batch_index: int) -> dict[str, Any]:
+        """Compare predictions with the ground truth; returns ``predictions`` per image, with ``rles``."""
+        return self._evaluation_step(batch)
 
     def on_validation_epoch_end(self) -> None:
         """Compute and log all metrics as ``val/...``."""

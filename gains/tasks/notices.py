@@ -13,7 +13,7 @@ NOTICES = (
 )
 
 
-def quieten() -> None:
+def silence_notices() -> None:
     """Silence these notices and Lightning's device and tip lines, in this process."""
     for notice in NOTICES:
         warnings.filterwarnings("ignore", message=notice)
