@@ -1,4 +1,4 @@
-"""The command line: ``gains prepare|train|eval|predict|score`` followed by Hydra overrides."""
+"""The command line: ``gains prepare|train|eval|predict|compare|score`` followed by Hydra overrides."""
 
 import importlib
 import sys
@@ -15,6 +15,7 @@ COMMANDS = {
     "train": "train a model, evaluate its best checkpoint, draw what it finds",
     "eval": "evaluate a checkpoint on a split of a prepared data set",
     "predict": "segment images with a checkpoint",
+    "compare": "train methods on data sets over seeds, or collect runs, into one table with intervals",
     "score": "compare any tool's predictions with a ground truth",
 }
 

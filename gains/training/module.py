@@ -104,8 +104,9 @@ class InstanceSegmentation(pl.LightningModule):
         self.log_dict({f"test/{name}": float(value) for name, value in metrics.items() if value is not None})
 
     def on_test_epoch_start(self) -> None:
-        """Start from an empty evaluator."""
+        """Start from an empty evaluator, which from now on also looks at how instances lie."""
         self.evaluator.reset()
+        self.evaluator.arrangement = True
 
     def configure_optimizers(self) -> Any:
         """The optimiser with its warm-up and step schedule, stepped every batch.

@@ -1,0 +1,118 @@
+"""From run folders, wherever they came from, to runs that can be compared."""
+
+import csv
+import json
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+from gains.errors import InputError
+from gains.metrics.stored import StoredStatistics, read_statistics
+
+CONFIG, RESULTS, STATISTICS, CURVES = "config.yaml", "results.json", "statistics.npz", "metrics.csv"
+KEPT = (CONFIG, RESULTS, STATISTICS, CURVES)
+"""What of a run a comparison reads: some kilobytes, worth keeping when the rest is gone."""
+
+
+@dataclass(frozen=True, order=True)
+class Key:
+    """Which run of a study: data set, method, seed, and the cross-validation fold that tests (-1: the fixed split)."""
+
+    dataset: str
+    model: str
+    seed: int
+    fold: int = -1
+
+    @property
+    def name(self) -> str:
+        """Name of its folder."""
+        fold = "" if self.fold < 0 else f"_fold{self.fold}"
+        return f"{self.dataset}_{self.model}_seed{self.seed}{fold}"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run.
+
+    Attributes:
+        key: what it is.
+        folder: where it lies.
+        results: content of ``results.json``.
+        stored: statistics of its test images.
+        curve: step and ``val/segm_map`` of every validation.
+    """
+
+    key: Key
+    folder: Path
+    results: dict[str, Any]
+    stored: StoredStatistics
+    curve: list[tuple[int, float]]
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Metrics over all categories."""
+        metrics: dict[str, float] = self.results["metrics"]
+        return metrics
+
+
+def is_finished(folder: Path) -> bool:
+    """Whether a run has left all that a comparison needs."""
+    return all((folder / name).is_file() for name in (CONFIG, RESULTS, STATISTICS))
+
+
+def read_run(folder: Path) -> Run:
+    """Read one run folder.
+
+    Raises:
+        InputError: if a file of it is missing or damaged.
+    """
+    try:
+        config: Any = OmegaConf.to_container(OmegaConf.load(folder / CONFIG))
+        results = json.loads((folder / RESULTS).read_text())
+        fold = config["dataset"].get("fold")
+        key = Key(config["dataset"]["name"], config["model"]["name"], config["seed"], -1 if fold is None else fold)
+        results["metrics"]["segm_map"]  # a results.json of something else ends here
+    except (OSError, ValueError, KeyError, TypeError, YAMLError, OmegaConfBaseException) as error:
+        raise InputError(f"{folder} is no finished run of gains train: {type(error).__name__} {error}") from error
+    return Run(key, folder, results, read_statistics(folder / STATISTICS), _curve(folder / CURVES))
+
+
+def collect(roots: Iterable[Path]) -> list[Run]:
+    """All finished runs below some folders, each once, by key; of several with one key the newest.
+
+    Raises:
+        InputError: if a folder does not exist, or none holds a finished run.
+    """
+    found: dict[Key, Run] = {}
+    for root in roots:
+        if not root.is_dir():
+            raise InputError(f"runs={root} does not exist; pass a folder that holds run folders")
+        folders = [path.parent for path in sorted(root.rglob(STATISTICS)) if is_finished(path.parent)]
+        for run in map(read_run, folders):
+            earlier = found.get(run.key)
+            if earlier is None or _age(run) >= _age(earlier):
+                found[run.key] = run
+    if not found:
+        raise InputError(
+            f"runs={', '.join(map(str, roots))}: no finished run (a folder with {RESULTS} and {STATISTICS}) was found"
+        )
+    return [found[key] for key in sorted(found)]
+
+
+def _age(run: Run) -> float:
+    return (run.folder / RESULTS).stat().st_mtime
+
+
+def _curve(path: Path) -> list[tuple[int, float]]:
+    if not path.is_file():
+        return []
+    with path.open(newline="") as file:
+        rows = [(row.get("step"), row.get("val/segm_map")) for row in csv.DictReader(file)]
+    points = [(int(float(step)), float(value)) for step, value in rows if step and value]
+    return [(step, value) for step, value in points if not math.isnan(value)]

@@ -1,0 +1,182 @@
+"""``gains compare``: train what is missing of methods x data sets x seeds, then one table with intervals."""
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, ListConfig
+from tqdm import tqdm
+
+from gains.comparison.collect import KEPT, Key, collect, is_finished
+from gains.comparison.queue import Job, quoted, run_all
+from gains.comparison.tables import Comparison, as_csv, latex, markdown, sentences, tables
+from gains.errors import InputError
+from gains.files import replacing
+from gains.metrics.table import write_json
+from gains.reports.comparison import write_comparison_page
+
+OWN = ("models", "datasets", "seeds", "folds", "baseline", "metric", "output", "keep", "runs", "jobs", "samples")
+"""Settings of this command; all others are handed to every training."""
+NOT_TO_BE_GIVEN = {"model": "models", "dataset": "datasets", "seed": "seeds", "dataset.fold": "folds"}
+
+
+def run(config: DictConfig) -> None:
+    """Train, collect, compare; exits with status 1 if a run failed, after the table of the others.
+
+    Raises:
+        InputError: if a setting is wrong, or no run is finished.
+    """
+    output = Path(config.output)
+    failures: list[str] = []
+    roots = [Path(path) for path in listed(config.runs)]
+    if not roots:
+        settings = handed_on(HydraConfig.get().overrides.task)
+        jobs = plan(config, output, settings)
+        claim(output, settings)
+        failures = train(jobs, config)
+        roots = [output / "runs", *([Path(config.keep)] if config.keep else [])]
+    comparison = Comparison.of(
+        collect([root for root in roots if root.is_dir()] or roots),
+        config.baseline,
+        config.metric,
+        config.samples,
+        seed=0,
+    )
+    write(output, comparison, failures)
+    print("\n".join(markdown(table) for table in tables(comparison) if table.rows))
+    print("\n".join([*sentences(comparison), *failures]))
+    print(f"tables     {output / 'comparison.md'} (.csv, .tex)\npage       {output / 'comparison.html'}")
+    if failures:
+        raise SystemExit(1)
+
+
+def listed(value: Any) -> list[str]:
+    """One name or a list of them."""
+    if value is None:
+        return []
+    return [str(item) for item in value] if isinstance(value, ListConfig) else [str(value)]
+
+
+def handed_on(overrides: Sequence[str]) -> list[str]:
+    """The overrides that are meant for every training.
+
+    Raises:
+        InputError: for a setting that the study sets itself, run by run.
+    """
+    settings = []
+    for override in overrides:
+        name = override.split("=", 1)[0].lstrip("+~")
+        if name in NOT_TO_BE_GIVEN:
+            raise InputError(f"{name}=...: a comparison sets it run by run; give {NOT_TO_BE_GIVEN[name]}=[...]")
+        if name not in OWN:
+            settings.append(override)
+    return settings
+
+
+def plan(config: DictConfig, output: Path, settings: Sequence[str]) -> list[Job]:
+    """All runs of the study, the seeds of one data set and method apart, so that an early stop leaves whole tables.
+
+    Raises:
+        InputError: if nothing is asked for, or the baseline is not among the methods.
+    """
+    models, datasets = listed(config.models), listed(config.datasets)
+    seeds, folds = [int(seed) for seed in listed(config.seeds)], [int(fold) for fold in listed(config.folds)] or [-1]
+    if not (models and datasets and seeds):
+        raise InputError("models=[...], datasets=[...] and seeds=[...] must each name at least one")
+    if config.baseline not in models:
+        raise InputError(f"baseline={config.baseline} is not among models=[{','.join(models)}]")
+    jobs = []
+    for seed in seeds:
+        for dataset in datasets:
+            for fold in folds:
+                for model in models:
+                    key = Key(Path(dataset).name, model, seed, fold)
+                    chosen = [*dataset_overrides(dataset), f"model={model}", f"seed={seed}"]
+                    chosen += [f"dataset.fold={fold}"] if fold >= 0 else []
+                    jobs.append(Job(key, output / "runs" / key.name, (*chosen, *settings)))
+    return jobs
+
+
+def dataset_overrides(name: str) -> list[str]:
+    """A data set by the name of its configuration, or by its prepared folder."""
+    folder = Path(name)
+    if (folder / "annotations.json").is_file():
+        return ["dataset=coco", f"dataset.root={quoted(folder)}", f"dataset.name={quoted(Path(folder.name))}"]
+    return [f"dataset={name}"]
+
+
+def claim(output: Path, settings: Sequence[str]) -> None:
+    """Note the settings of a study, and refuse to mix them with others.
+
+    Raises:
+        InputError: if the folder holds runs of other settings.
+    """
+    path = output / "study.json"
+    if path.is_file():
+        earlier = json.loads(path.read_text())["settings"]
+        if sorted(earlier) != sorted(settings):
+            raise InputError(
+                f"output={output} holds runs with other settings ({' '.join(earlier) or 'none'}), given are "
+                f"{' '.join(settings) or 'none'}; choose another output"
+            )
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps({"settings": list(settings)}, indent=2))
+
+
+def train(jobs: Sequence[Job], config: DictConfig) -> list[str]:
+    """Do the runs that are not finished; returns what went wrong with those that failed."""
+    keep = Path(config.keep) if config.keep else None
+    missing = [job for job in jobs if not is_finished(job.folder) and not (keep and is_finished(keep / job.key.name))]
+    failures: list[str] = []
+    if len(missing) < len(jobs):
+        print(f"{len(jobs) - len(missing)} of {len(jobs)} runs are finished")
+    with tqdm(total=len(missing), unit="run", disable=not missing) as bar:
+
+        def ended(job: Job, wrong: str | None, seconds: float) -> None:
+            if wrong is not None:
+                failures.append(f"{job.key.name} failed: {wrong}")
+            elif keep is not None:
+                keep_run(job.folder, keep / job.key.name)
+            bar.write(f"{job.key.name}: {'failed' if wrong else 'finished'} after {seconds:.0f} s")
+            bar.update()
+
+        run_all(missing, config.jobs, ended)
+    return failures
+
+
+def keep_run(folder: Path, target: Path) -> None:
+    """Copy what the tables need of a run."""
+    for name in KEPT:
+        if (folder / name).is_file():
+            with replacing(target / name) as temporary:
+                shutil.copyfile(folder / name, temporary)
+
+
+def write(output: Path, comparison: Comparison, failures: Sequence[str]) -> None:
+    """Write the tables as Markdown, CSV and LaTeX, the differences as JSON, and the page."""
+    found = [table for table in tables(comparison) if table.rows]
+    lines = [*sentences(comparison), *failures]
+    texts = {
+        "comparison.md": "\n".join([*(markdown(table) for table in found), *(f"- {line}" for line in lines), ""]),
+        "comparison.csv": "\n".join(f"{table.title}\n{as_csv(table)}" for table in found),
+        "comparison.tex": "\n".join(latex(table) for table in found),
+    }
+    for name, text in texts.items():
+        with replacing(output / name) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    write_json(output / "comparison.json", {"ranks": comparison.ranks, "differences": plain_differences(comparison)})
+    write_comparison_page(output / "comparison.html", comparison, failures)
+
+
+def plain_differences(comparison: Comparison) -> dict[str, Any]:
+    """Data set -> method -> metric -> value, interval and the difference of each seed, as plain data."""
+    return {
+        dataset: {
+            model: {name: asdict(each) for name, each in of_model.items()} for model, of_model in of_dataset.items()
+        }
+        for dataset, of_dataset in comparison.differences.items()
+    }
