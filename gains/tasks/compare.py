@@ -176,7 +176,8 @@ def plain_differences(comparison: Comparison) -> dict[str, Any]:
     """Data set -> method -> metric -> value, interval and the difference of each seed, as plain data."""
     return {
         dataset: {
-            model: {name: asdict(each) for name, each in of_model.items()} for model, of_model in of_dataset.items()
+            model: {name: asdict(difference) for name, difference in of_model.items()}
+            for model, of_model in of_dataset.items()
         }
         for dataset, of_dataset in comparison.differences.items()
     }

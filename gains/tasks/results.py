@@ -1,11 +1,14 @@
 """What train and eval share: run a model over a split, write results and pictures, print the table."""
 
+import time
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 
 from gains.data.datamodule import InstanceDataModule
+from gains.data.dataset import InstanceDataset
+from gains.metrics.stored import StoredStatistics, write_statistics
 from gains.metrics.table import print_table, write_json
 from gains.reports.evaluation import write_evaluation_report
 from gains.training.callbacks import PredictionWriter
@@ -19,8 +22,9 @@ def evaluate(
     split: str,
     folder: Path,
     accelerator: str = "auto",
+    training_seconds: float | None = None,
 ) -> dict[str, Any]:
-    """Evaluate on one split; write ``results.json``, ``predictions.json``, ``report.html`` and ``figures/``.
+    """Evaluate on one split; write results, their statistics, predictions, ``report.html`` and ``figures/``.
 
     Args:
         module: the model.
@@ -29,6 +33,7 @@ def evaluate(
         split: ``train``, ``val`` or ``test``.
         folder: of the run.
         accelerator: Lightning's name of the device to run on.
+        training_seconds: how long training took, where that is known.
 
     Returns:
         ``metrics``, ``per_category`` (see :class:`InstanceSegmentationEvaluator`), and what was evaluated.
@@ -42,18 +47,35 @@ def evaluate(
         enable_model_summary=False,
         default_root_dir=str(folder),
     )
+    begin = time.perf_counter()
     trainer.test(module, dataloaders=datamodule.evaluation_dataloader(split), verbose=False)
+    seconds = time.perf_counter() - begin
+    dataset = datamodule.dataset(split)
     results = {
         "dataset": str(datamodule.annotations.root),
         "split": split,
         "model": module.recipe.get("model"),
         "checkpoint": str(checkpoint),
         **module.results,
+        "costs": {
+            "training_seconds": training_seconds,
+            "inference_seconds_per_image": seconds / len(dataset),
+            "parameters": sum(parameter.numel() for parameter in module.network.parameters()),
+        },
     }
+    write_statistics(folder / "statistics.npz", stored_statistics(module, dataset))
     write_json(folder / "results.json", results)
-    dataset = datamodule.dataset(split)
     write_evaluation_report(folder, dataset, writer.entries, results, module.evaluator.per_image())
     return results
+
+
+def stored_statistics(module: InstanceSegmentation, dataset: InstanceDataset) -> StoredStatistics:
+    """What comparisons need of an evaluation, its images by name."""
+    names = {int(dataset.annotations.images[name]["id"]): name for name in dataset.names}
+    image_ids, statistics = module.evaluator.statistics()
+    evaluator = module.evaluator
+    images = [names[image_id] for image_id in image_ids]
+    return StoredStatistics(images, statistics, evaluator.score_threshold, evaluator.max_detections)
 
 
 def report(results: dict[str, Any], folder: Path) -> None:

@@ -7,6 +7,7 @@ import torch
 import wandb
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.callbacks import Timer
 
 from gains.drawing import plot_losses
 from gains.errors import InputError
@@ -45,9 +46,16 @@ def run(config: DictConfig) -> float:
         return float("nan")
     best = best_checkpoint(folder)
     plot_losses(folder / "metrics.csv", folder / "figures" / "curves.png")
-    results = evaluate(load_module(best), best, datamodule, config.split, folder, config.trainer.accelerator)
+    seconds = training_seconds(trainer)
+    results = evaluate(load_module(best), best, datamodule, config.split, folder, config.trainer.accelerator, seconds)
     report(results, folder)
     return float(results["metrics"]["segm_map"])
+
+
+def training_seconds(trainer: pl.Trainer) -> float | None:
+    """How long the training loop ran, the time before a resume included; None without its timer callback."""
+    timers = [callback for callback in trainer.callbacks if isinstance(callback, Timer)]  # type: ignore[attr-defined]
+    return timers[0].time_elapsed("train") if timers else None
 
 
 def resume_from(checkpoint: str | None, folder: Path) -> str | None:
