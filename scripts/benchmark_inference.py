@@ -9,31 +9,29 @@ import torch
 from benchmark_scenes import full_size, jittered, scene, torchvision_mask_rcnn
 from benchmark_tools import measure_in_turn, print_rows, write_rows
 from pycocotools import mask as coco_mask
-from torch import Tensor, nn
+from torch import Tensor
 from torchvision.models.detection.roi_heads import paste_masks_in_image
 
 from gains.models.parts.roi.masks import RoIMasks
+from gains.operating_point import OperatingPoint
 
 
-class FixedDetections(nn.Module):
-    """Stands in for the box stage's choice: real cost of everything else, a fixed number of detections."""
-
-    def __init__(self, boxes: Tensor) -> None:
-        super().__init__()
-        self.boxes = boxes
-
-    def __call__(self, *_: Any) -> dict[str, Tensor]:
-        """All boxes, class 1, as a DetectionFilter would give them."""
-        count = len(self.boxes)
-        scores = torch.linspace(0.99, 0.5, count, device=self.boxes.device)
-        labels = torch.ones(count, dtype=torch.int64, device=self.boxes.device)
-        return {"boxes": self.boxes, "labels": labels, "scores": scores}
+def fixed(boxes: Tensor) -> dict[str, Tensor]:
+    """Boxes as detections of class 1, the best first."""
+    scores = torch.linspace(0.99, 0.5, len(boxes), device=boxes.device)
+    return {"boxes": boxes, "labels": torch.ones(len(boxes), dtype=torch.int64, device=boxes.device), "scores": scores}
 
 
 def ours(model: str, image: Tensor, boxes: Tensor) -> Callable[[], None]:
     """Detect, draw and encode with one of our models."""
     network = full_size(model, f"augmentation.test_short_side={image.shape[-1]}").to(image.device).eval()
-    network.box.filter = FixedDetections(boxes)
+    network.operating_point = OperatingPoint(min_score=1.0)  # the box stage keeps nothing, at its full cost
+    detect = network.box.detect
+
+    def detect_fixed(*arguments: Any) -> list[dict[str, Tensor]]:
+        return [fixed(boxes) for _ in detect(*arguments)]
+
+    network.box.detect = detect_fixed
 
     def call() -> None:
         with torch.inference_mode(), torch.autocast(image.device.type, torch.bfloat16, enabled=image.is_cuda):
@@ -47,10 +45,10 @@ def theirs(image: Tensor, boxes: Tensor) -> Callable[[], None]:
     """The same with torchvision: full-size float masks, thresholded and encoded."""
     network = torchvision_mask_rcnn().to(image.device).eval()
     network.transform.min_size = (image.shape[-1],)
-    fixed = FixedDetections(boxes)()
+    found = fixed(boxes)
 
     def postprocess(*_: Any) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
-        return [fixed["boxes"]], [fixed["scores"]], [fixed["labels"]]
+        return [found["boxes"]], [found["scores"]], [found["labels"]]
 
     network.roi_heads.postprocess_detections = postprocess
 

@@ -10,6 +10,7 @@ from benchmark_tools import measure, print_rows, write_rows
 
 from gains.config import config_folder
 from gains.models.parts.roi.amodal import VisibleMasks
+from gains.operating_point import OperatingPoint
 from gains.rle import RLE
 
 SIDE = 512
@@ -29,8 +30,8 @@ def measure_model(name: str, device: str, side: int = SIDE, overrides: tuple[str
     image = image.to(device)
     torch.manual_seed(0)
     # Untrained methods differ in how sure they are: without a score cut all of them draw 100 masks.
-    settings = (f"augmentation.test_short_side={side}", "model.filter.min_score=0", "dataset.max_detections=100")
-    network = full_size(name, *settings, *overrides)
+    network = full_size(name, f"augmentation.test_short_side={side}", *overrides)
+    network.operating_point = OperatingPoint(min_score=0)
     calm(network)
     if hasattr(network, "rpn"):  # RoIs near the truth, as a trained RPN gives: a full share of them is foreground
         network.rpn = FixedProposals(network.rpn, jittered(masks.boxes.float(), PROPOSALS).to(device))

@@ -30,10 +30,10 @@ from gains.images.raster import open_rasters
 from gains.masks import InstanceCrops
 from gains.metrics.table import write_json
 from gains.models.build import build_network
-from gains.models.checkpoint import make_recipe
 from gains.models.parts.roi.two_stage import TwoStageDetector
+from gains.models.recipe import Recipe
+from gains.operating_point import OperatingPoint
 from gains.prediction.predictor import Predictor, pick_device
-from gains.training.module import InstanceSegmentation
 
 SIDE, PAIRS, TILE, OVERLAP = 8192, 2500, 512, 128
 LIMIT_GB = 4.0
@@ -102,12 +102,12 @@ def generate(path: Path) -> list[int]:
     return sorted(areas)
 
 
-def build_module() -> InstanceSegmentation:
+def build_predictor(device: str) -> Predictor:
     """The default-size Mask R-CNN with random weights that sees a tile at full resolution."""
     network = build_network("mask_rcnn", f"augmentation.test_short_side={TILE}", num_classes=2)
     assert isinstance(network, TwoStageDetector)
-    recipe = make_recipe({}, ["red", "green"], "full_range", 1000, "benchmark")
-    return InstanceSegmentation(DiskFinder(network), ["red", "green"], max_detections=1000, recipe=recipe)
+    recipe = Recipe({}, ["red", "green"], TILE, operating_point=OperatingPoint(max_detections=1000))
+    return Predictor(DiskFinder(network), recipe, pick_device("gpu" if device == "cuda" else device), overlap=OVERLAP)
 
 
 def peak_gb() -> float:
@@ -118,15 +118,14 @@ def peak_gb() -> float:
 def measure(path: Path, folder: Path, device: str, results: Any) -> None:
     """Predict and save in this process; puts the figures into the queue."""
     torch.manual_seed(0)
-    module = build_module()
-    predictor = Predictor(module, pick_device("gpu" if device == "cuda" else device), tile=TILE, overlap=OVERLAP)
+    predictor = build_predictor(device)
     floor, begin = peak_gb(), time.perf_counter()
     [(_, raster, found)] = predictor.predict_many([("image", open_rasters(path)[0])])
     predicted, peak_predicted = time.perf_counter() - begin, peak_gb()
     assert not isinstance(found, Exception), found
     begin = time.perf_counter()
     save(found, folder, "image", list(SUFFIXES), raster)
-    network = module.network
+    network = predictor.network
     assert isinstance(network, DiskFinder)
     results.put(
         {

@@ -1,13 +1,12 @@
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 
-import gains.models.checkpoint
+from gains.models.checkpoint import seal
 from gains.prediction.predictor import Predictor
-from helpers.blob_finder import blob_module
+from helpers.blob_finder import BlobFinder, blob_predictor, blob_recipe
 
 
 @pytest.fixture(scope="session")
@@ -27,18 +26,13 @@ def _seed() -> None:
 @pytest.fixture
 def predictor() -> Callable[..., Predictor]:
     """Makes a predictor around the blob finder."""
-
-    def make(categories: int = 2, **settings: Any) -> Predictor:
-        return Predictor(blob_module(categories), torch.device("cpu"), **settings)
-
-    return make
+    return blob_predictor
 
 
 @pytest.fixture
-def blob_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A checkpoint file of the blob finder, whose class is vouched for."""
-    monkeypatch.setattr(gains.models.checkpoint, "TRUSTED", (*gains.models.checkpoint.TRUSTED, "helpers.blob_finder."))
+def blob_checkpoint(tmp_path: Path) -> Path:
+    """A checkpoint file of the blob finder, which loads with ``trust=["helpers"]``."""
     path = tmp_path / "blobs.ckpt"
-    module = blob_module()
-    torch.save({"state_dict": module.state_dict(), "gains": module.recipe}, path)
+    state = {f"network.{name}": value for name, value in BlobFinder().state_dict().items()}
+    torch.save({"state_dict": state, "gains": seal(blob_recipe(), state)}, path)
     return path

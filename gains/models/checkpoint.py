@@ -1,99 +1,140 @@
-"""A checkpoint on its own: plain data, enough to build its model again and predict."""
+"""A checkpoint on its own: plain data, enough to build its network again and predict."""
 
-from collections.abc import Mapping
+import hashlib
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from hydra.utils import instantiate
+from torch import Tensor, nn
 
-from gains import __version__
 from gains.errors import InputError
-from gains.training.module import InstanceSegmentation
+from gains.files import replacing
+from gains.models.build import build_plan
+from gains.models.recipe import Recipe, read_recipe
+from gains.operating_point import OperatingPoint
 
-TRUSTED = ("gains.", "torchvision.ops.", "torch.nn.")
-"""Where the classes of a model may come from: a checkpoint is data, it must not name arbitrary code to run."""
+PREFIX = "network."
+"""Of the names of weights in a checkpoint: the network is a part of the module that trained it."""
 
 
-def make_recipe(
-    network: Mapping[str, Any],
-    categories: list[str],
-    intensity: str,
-    max_detections: int,
-    name: str,
-    image_side: int | None = None,
-) -> dict[str, Any]:
-    """What a checkpoint holds beside weights.
+@dataclass(frozen=True)
+class Checkpoint:
+    """A file that ``gains train`` wrote, whole and checked.
 
-    Args:
-        network: resolved ``_target_`` tree of the model, as plain data.
-        categories: names; position + 1 is the label.
-        intensity: how pixel values become [0, 1].
-        max_detections: cap per image.
-        name: of the model, for people.
-        image_side: longest side in pixels of the images it learned from: how much prediction shows it at a time.
+    Attributes:
+        recipe: how the network is built and used.
+        weights: tensors by the names of the network's own state.
+        content: all of the file, as plain data and tensors.
     """
-    return {
-        "version": __version__,
-        "model": name,
-        "network": dict(network),
-        "categories": list(categories),
-        "intensity": intensity,
-        "max_detections": max_detections,
-        "image_side": image_side,
-    }
+
+    recipe: Recipe
+    weights: dict[str, Tensor]
+    content: dict[str, Any]
 
 
-def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """Read a checkpoint as plain data.
+def checksum(weights: Mapping[str, Tensor]) -> str:
+    """SHA-256 of tensors with their names, types and shapes, whatever their order."""
+    digest = hashlib.sha256()
+    for name in sorted(weights):
+        tensor = weights[name].detach().cpu().contiguous()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def seal(recipe: Recipe, state: Mapping[str, Tensor]) -> dict[str, Any]:
+    """What a checkpoint holds under ``gains``: the recipe with the checksum of the weights that are saved with it."""
+    return replace(recipe, checksum=checksum(state)).to_plain()
+
+
+def read_checkpoint(path: str | Path) -> Checkpoint:
+    """Read a checkpoint as plain data; nothing in it is run.
 
     Raises:
-        InputError: if the file is missing, unreadable, or not a checkpoint of this application.
+        InputError: if the file is missing, damaged, or not a checkpoint of this application, or its weights are not
+            finite.
     """
     path = Path(path)
+    source = f"checkpoint={path}"
     if not path.is_file():
+        raise InputError(f"{source} does not exist; pass a file such as outputs/train/.../checkpoints/best.ckpt")
+    content = _read(path, source)
+    if not isinstance(content, dict) or "gains" not in content or not isinstance(content.get("state_dict"), dict):
+        raise InputError(f"{source} was not written by gains train")
+    state = content["state_dict"]
+    strange = [str(name) for name, value in state.items() if not isinstance(value, Tensor) or type(name) is not str]
+    strange += [name for name in state if type(name) is str and not name.startswith(PREFIX)]
+    if strange:
+        raise InputError(f"{source} holds {strange[0]!r}, which is no weight of a network; it is not loaded")
+    recipe = read_recipe(content["gains"], source)
+    if recipe.checksum is not None and recipe.checksum != checksum(state):
+        raise InputError(f"{source} is damaged: its weights are not those that were saved. Copy it again")
+    broken = [name for name, value in state.items() if not torch.isfinite(value).all()]
+    if broken:
         raise InputError(
-            f"checkpoint={path} does not exist; pass a file such as outputs/train/.../checkpoints/best.ckpt"
+            f"{source} has {len(broken)} tensors that are not finite (first: {broken[0]}): its training diverged; "
+            "use an earlier checkpoint, or train with a lower learning rate"
         )
+    return Checkpoint(recipe, {name.removeprefix(PREFIX): value for name, value in state.items()}, content)
+
+
+def _read(path: Path, source: str) -> Any:
+    """The contents of a file of torch.save, every part of which is as it was written."""
     try:
-        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+        if damaged is not None:
+            raise InputError(f"{source} cannot be read: it is damaged ({damaged} is not as it was written)")
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except InputError:
+        raise
+    # A damaged file can fail with any error of the two readers.
     except Exception as error:
-        raise InputError(f"checkpoint={path} cannot be read: it is damaged or not a checkpoint ({error})") from error
-    if not isinstance(content, dict) or "gains" not in content or "state_dict" not in content:
-        raise InputError(f"checkpoint={path} was not written by gains train")
-    return content
+        raise InputError(f"{source} cannot be read: it is damaged or not a checkpoint ({error})") from error
 
 
-def load_module(path: str | Path, overrides: Mapping[str, Any] | None = None) -> InstanceSegmentation:
-    """Build the model of a checkpoint and fill in its weights, ready to predict.
+def load_network(
+    path: str | Path, settings: Mapping[str, Any] | None = None, trust: Sequence[str] = ()
+) -> tuple[nn.Module, Recipe]:
+    """Build the network of a checkpoint and fill in its weights, ready to predict.
 
     Args:
         path: checkpoint file.
-        overrides: values that replace entries of the recipe (``max_detections``, ...).
+        settings: values of the operating point to be set anew (:meth:`gains.operating_point.OperatingPoint.override`).
+        trust: packages of the user's own whose parts the network may name (see :func:`gains.models.build.build_plan`).
 
     Returns:
-        The module in eval mode, on the CPU.
+        The network in eval mode on the CPU, at its operating point, and its recipe.
 
     Raises:
-        InputError: see :func:`read_checkpoint`; also if it names code outside this application.
+        InputError: see :func:`read_checkpoint`; also if it names other code than the parts of models.
     """
-    content = read_checkpoint(path)
-    recipe = {**content["gains"], **(overrides or {})}
-    _check_targets(recipe["network"], path)
-    network = instantiate(recipe["network"], _convert_="all")
-    module = InstanceSegmentation(network, recipe["categories"], max_detections=recipe["max_detections"], recipe=recipe)
-    module.load_state_dict(content["state_dict"])
-    return module.eval()
+    checkpoint = read_checkpoint(path)
+    recipe = checkpoint.recipe.at(settings or {})
+    network = build_plan(recipe.network, trust, f"checkpoint={path}")
+    try:
+        network.load_state_dict(checkpoint.weights)
+    except RuntimeError as error:
+        raise InputError(f"checkpoint={path}: its weights do not fit its network: {error}") from error
+    operate(network, recipe.operating_point)
+    return network.eval(), recipe
 
 
-def _check_targets(node: Any, path: str | Path) -> None:
-    """Refuse a recipe that would run anything but the parts of a model."""
-    if isinstance(node, Mapping):
-        target = node.get("_target_")
-        if target is not None and not str(target).startswith(TRUSTED):
-            raise InputError(f"checkpoint={path} names {target!r}, which is no part of a model; it is not loaded")
-        for value in node.values():
-            _check_targets(value, path)
-    elif isinstance(node, list):
-        for value in node:
-            _check_targets(value, path)
+def operate(network: nn.Module, point: OperatingPoint) -> None:
+    """Set the operating point of a network: what it keeps at inference."""
+    network.operating_point = point  # type: ignore[assignment]
+
+
+def store_operating_point(path: Path, point: OperatingPoint) -> None:
+    """Replace the operating point that a checkpoint holds.
+
+    Raises:
+        InputError: see :func:`read_checkpoint`, :func:`gains.files.replacing`.
+    """
+    checkpoint = read_checkpoint(path)
+    content = checkpoint.content | {"gains": replace(checkpoint.recipe, operating_point=point).to_plain()}
+    with replacing(path) as temporary:
+        torch.save(content, temporary)

@@ -17,7 +17,7 @@ from torchvision.models.detection.image_list import ImageList
 from gains.contract import Detections, Features, Rows, Sizes, Target
 from gains.models.parts.aligned_upsampling import aligned_upsample
 from gains.models.parts.backbone import NORMS
-from gains.models.parts.detections import DetectionFilter
+from gains.models.parts.detections import keep_detections
 from gains.models.parts.detector import Detector
 from gains.models.parts.dice import squared_dice
 from gains.models.parts.fcos.dynamic_mask_head import CHANNELS, dynamic_masks
@@ -27,6 +27,7 @@ from gains.models.parts.fcos.targets import Locations, LocationTargets, assign
 from gains.models.parts.full_image_masks import MapReader
 from gains.models.parts.mask_grids import centroids, subsample
 from gains.models.parts.transform import ImageTransform, rescale_boxes
+from gains.operating_point import OperatingPoint
 
 MASK_STRIDE = 4
 """Input pixels per cell of the predicted masks, half the stride of the mask features."""
@@ -69,7 +70,6 @@ class CondInst(Detector):
         transform: normalises, resizes and batches.
         head: FCOS head with 169 extra outputs per location, the weights of the mask networks (the controller).
         mask_features: shared input of the mask networks.
-        filter: what counts as a detection; its ``min_score`` is compared with class probability times centre-ness.
         max_masks: at most that many of a batch's positive locations draw a mask in training, chosen at random.
         candidates: at most that many locations per level go on to NMS.
     """
@@ -80,7 +80,6 @@ class CondInst(Detector):
         transform: ImageTransform,
         head: FCOSHead,
         mask_features: MaskFeatures,
-        filter: DetectionFilter,
         max_masks: int = 500,
         candidates: int = 1000,
     ) -> None:
@@ -89,7 +88,6 @@ class CondInst(Detector):
         self.backbone = backbone
         self.head = head
         self.mask_features = mask_features
-        self.filter = filter
         self.max_masks = max_masks
         self.candidates = candidates
         self.reader = MapReader(MASK_STRIDE, logits=False, aligned=True)
@@ -149,12 +147,17 @@ class CondInst(Detector):
         logits = dynamic_masks(features, parameters, locations.points[rows], locations.extents[rows])
         return aligned_upsample(logits[:, None], 2)[:, 0].sigmoid()
 
-    def predict(self, batch: ImageList, features: Features, originals: Sizes) -> list[Detections]:
-        """Detections with masks, scored by the square root of class probability times centre-ness."""
+    def predict(
+        self, batch: ImageList, features: Features, originals: Sizes, point: OperatingPoint
+    ) -> list[Detections]:
+        """Detections with masks, scored by the square root of class probability times centre-ness.
+
+        The point's ``min_score`` is compared with that product, before the root.
+        """
         locations, output, maps = self._predict_maps(features)
         results: list[Detections] = []
         for index, (size, original) in enumerate(zip(batch.image_sizes, originals, strict=True)):
-            found, rows = self._detect(locations, output, index, size)
+            found, rows = self._detect(locations, output, index, size, point)
             probabilities = self._draw(maps[index], output.extra[index, rows], locations, rows)
             masks, _ = self.reader.masks(probabilities, size, original)
             boxes = rescale_boxes(found["boxes"], size, original)
@@ -164,7 +167,7 @@ class CondInst(Detector):
         return results
 
     def _detect(
-        self, locations: Locations, output: FCOSOutput, index: int, size: tuple[int, int]
+        self, locations: Locations, output: FCOSOutput, index: int, size: tuple[int, int], point: OperatingPoint
     ) -> tuple[Rows, Tensor]:
         """Filtered boxes of one image, and the location ``(D,)`` of each."""
         scores = output.logits[index].float().sigmoid() * output.centreness[index].float().sigmoid()[:, None]
@@ -176,5 +179,5 @@ class CondInst(Detector):
         points = locations.points[rows]
         distances = output.distances[index, rows].float() * locations.strides[rows, None]
         boxes = torch.cat([points - distances[:, :2], points + distances[:, 2:]], dim=1)
-        found = self.filter(boxes[:, None].expand(-1, scores.shape[1], 4), scores[rows], size)
+        found = keep_detections(point, boxes[:, None].expand(-1, scores.shape[1], 4), scores[rows], size)
         return found, rows[found["roi"]]

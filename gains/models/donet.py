@@ -37,6 +37,7 @@ from gains.models.parts.roi.mask_head import MaskHead, mask_loss, own_class
 from gains.models.parts.roi.masks import paste_sum
 from gains.models.parts.roi.sampling import RoISamples
 from gains.models.parts.roi.two_stage import RoIPath, TwoStageDetector
+from gains.operating_point import OperatingPoint
 
 Consistency = Literal["hard", "soft"]
 
@@ -171,7 +172,6 @@ class DoNet(TwoStageDetector):
         cell_label: label of the category that contains the others; None if there is no such thing.
         mrp: whether to look for what lies in cells on a path of its own; None does so exactly if there are two
             categories and one is that of cells.
-        max_detections: of an image, both paths together.
         parts: see :class:`TwoStageDetector`; the mask branch has to be a :class:`DoNetMaskBranch`.
 
     Raises:
@@ -185,7 +185,6 @@ class DoNet(TwoStageDetector):
         num_classes: int,
         cell_label: int | None = None,
         mrp: bool | None = None,
-        max_detections: int = 100,
         **parts: Any,
     ) -> None:
         super().__init__(**parts)
@@ -194,7 +193,6 @@ class DoNet(TwoStageDetector):
         if mrp is None:
             mrp = num_classes == 2 and cell_label is not None
         self.cell_label = cell_label or 0  # 0, no label: there is no second path then
-        self.max_detections = max_detections
         self.inner = RoIPath(*copy.deepcopy((self.rpn, self.box, self.mask))) if mrp else None
 
     def losses(self, batch: ImageList, features: Features, targets: list[Target]) -> dict[str, Tensor]:
@@ -219,9 +217,9 @@ class DoNet(TwoStageDetector):
         labels = target["labels"]
         return {**target, "labels": torch.where((labels == self.cell_label) == cell, labels, 0)}
 
-    def detect(self, batch: ImageList, features: Features) -> list[Rows]:
+    def detect(self, batch: ImageList, features: Features, point: OperatingPoint) -> list[Rows]:
         """Detections of each image; with MRP the best of both paths."""
-        found = super().detect(batch, features)
+        found = super().detect(batch, features, point)
         if self.inner is None:
             return found
         cells = [_rows(image, image["labels"] == self.cell_label) for image in found]
@@ -229,14 +227,15 @@ class DoNet(TwoStageDetector):
         attention = attention_maps(logits, [image["boxes"] for image in cells], features)
         others = [
             _rows(image, image["labels"] != self.cell_label)
-            for image in self.inner.detect(batch, attend(features, attention))
+            for image in self.inner.detect(batch, attend(features, attention), point)
         ]
-        return [self._join(*pair) for pair in zip(cells, others, strict=True)]
+        return [_join(*pair, point.max_detections) for pair in zip(cells, others, strict=True)]
 
-    def _join(self, cells: Rows, others: Rows) -> Rows:
-        """Both paths' detections of one image, the best by score."""
-        joined = {name: torch.cat([value, others[name]]) for name, value in cells.items()}
-        return _rows(joined, joined["scores"].argsort(descending=True, stable=True)[: self.max_detections])
+
+def _join(cells: Rows, others: Rows, most: int) -> Rows:
+    """Both paths' detections of one image, the best by score."""
+    joined = {name: torch.cat([value, others[name]]) for name, value in cells.items()}
+    return _rows(joined, joined["scores"].argsort(descending=True, stable=True)[:most])
 
 
 def _rows(found: Rows, rows: Tensor) -> Rows:

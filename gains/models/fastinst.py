@@ -27,6 +27,7 @@ from gains.models.parts.query.matching import Match, Truth, match_pixels, match_
 from gains.models.parts.query.pixel_decoder import PixelDecoder
 from gains.models.parts.query.proposal import Proposals, QueryProposal
 from gains.models.parts.transform import ImageTransform
+from gains.operating_point import OperatingPoint
 
 MASK_STRIDE, PROPOSAL_STRIDE = 8, 16
 POINTS_PER_CELL = 4
@@ -66,8 +67,6 @@ class FastInst(Detector):
         queries: proposed per image.
         auxiliary: learned queries beside them, which carry context and predict nothing.
         num_points: points on which masks are compared.
-        min_score: score that a detection must exceed.
-        max_detections: the best that many are kept per image.
     """
 
     def __init__(
@@ -80,8 +79,6 @@ class FastInst(Detector):
         queries: int = 100,
         auxiliary: int = 8,
         num_points: int = 12544,
-        min_score: float = 0.05,
-        max_detections: int = 100,
     ) -> None:
         super().__init__()
         self.transform = transform
@@ -95,8 +92,6 @@ class FastInst(Detector):
         self.layers = nn.ModuleList(DualPathLayer(channels) for _ in range(layers))
         self.heads = nn.ModuleList(QueryHead(channels, num_classes) for _ in range(layers + 1))
         self.num_points = num_points
-        self.min_score = min_score
-        self.max_detections = max_detections
         self.reader = MapReader(MASK_STRIDE, logits=True, aligned=False)
 
     def decode(self, features: Features) -> "Decoded":
@@ -173,28 +168,35 @@ class FastInst(Detector):
             "loss_dice": DICE_WEIGHT * by_dice,
         }
 
-    def predict(self, batch: ImageList, features: Features, originals: Sizes) -> list[Detections]:
+    def predict(
+        self, batch: ImageList, features: Features, originals: Sizes, point: OperatingPoint
+    ) -> list[Detections]:
         """Detections with masks, scored by class probability times the mean mask probability inside the mask."""
         output = self.decode(features).outputs[-1]
         return [
-            self._detect(logits.float().softmax(1)[:, :-1], masks.float(), size, original)
+            self._detect(logits.float().softmax(1)[:, :-1], masks.float(), size, original, point)
             for logits, masks, size, original in zip(
                 output.logits, output.masks, batch.image_sizes, originals, strict=True
             )
         ]
 
     def _detect(
-        self, probabilities: Tensor, masks: Tensor, size: tuple[int, int], original: tuple[int, int]
+        self,
+        probabilities: Tensor,
+        masks: Tensor,
+        size: tuple[int, int],
+        original: tuple[int, int],
+        point: OperatingPoint,
     ) -> Detections:
         """One image's detections from class probabilities ``(Q, K)`` and mask logits ``(Q, H/8, W/8)``."""
         scores, order = probabilities.flatten().sort(descending=True, stable=True)
-        order = order[: self.max_detections][scores[: self.max_detections] > self.min_score]
+        order = order[: point.max_detections][scores[: point.max_detections] > point.min_score]
         query, category = order // probabilities.shape[1], order % probabilities.shape[1]
         found, quality = self.reader.masks(masks[query], size, original)
         scores = probabilities[query, category] * quality
         # A final score can only be lower than the class probability, so the first cut has lost nothing.
         best = torch.argsort(scores, descending=True, stable=True)
-        best = best[scores[best] > self.min_score]
+        best = best[scores[best] > point.min_score]
         kept = FullImageMasks(found.instances.select(best.tolist()))
         return {
             "boxes": kept.instances.boxes.to(scores),

@@ -14,7 +14,6 @@ from torch.nn import functional as F
 from torchvision.ops import box_iou, nms
 
 from gains.contract import Features, Sizes, Target
-from gains.models.parts.detections import DetectionFilter
 from gains.models.parts.roi.box_branch import BoxBranch, BoxHead, BoxOutput
 from gains.models.parts.roi.sampling import RoISampler, RoISamples
 
@@ -31,7 +30,6 @@ class PISABoxBranch(BoxBranch):
     Args:
         head: predicts classes and deltas.
         sampler: says how many RoIs to draw; draws the foreground.
-        filter: what counts as a detection.
         positive_exponent: of the weights of foreground RoIs (the paper's gamma); 0 weights all alike.
         negative_exponent: of the weights of background RoIs.
         beta: error of a delta from which the smooth L1 loss is linear; 0 is plain L1.
@@ -41,12 +39,11 @@ class PISABoxBranch(BoxBranch):
         self,
         head: BoxHead,
         sampler: RoISampler,
-        filter: DetectionFilter,
         positive_exponent: float = 2.0,
         negative_exponent: float = 0.5,
         beta: float = 1.0,
     ) -> None:
-        super().__init__(head, sampler, filter)
+        super().__init__(head, sampler)
         self.positive_exponent = positive_exponent
         self.negative_exponent = negative_exponent
         self.beta = beta

@@ -1,7 +1,7 @@
 """A trained model applied to images of any size: read tiles, run the network, stitch."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -9,18 +9,19 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gains.errors import InputError
 from gains.images.intensity import Intensity, to_unit_rgb, value_range
 from gains.images.raster import ArrayRaster, Raster
 from gains.instances import Instances, tighten
 from gains.masks import InstanceCrops
-from gains.models.checkpoint import load_module
+from gains.models.checkpoint import load_network, operate
 from gains.models.parts.transform import IMAGENET_MEAN
+from gains.models.recipe import Recipe
+from gains.operating_point import SETTINGS
 from gains.prediction.stitching import Pieces, stitch
 from gains.prediction.tiling import TileGrid
-from gains.training.module import InstanceSegmentation
 
 SAMPLE_PIXELS = 4_000_000
 """About how many pixels of an image its percentiles are taken from."""
@@ -37,12 +38,14 @@ class Predictor:
     one in overlapping tiles of that size, so that its objects appear to the network as large as those it learned from.
 
     Args:
-        module: the trained model.
+        network: the trained network.
+        recipe: what its checkpoint says of it, its operating point included: of an image in one tile the network keeps
+            up to ``max_detections``, of a larger one that many in each tile; instances with a score below
+            ``score_threshold`` are left out of the result.
         device: where it runs.
         tile: side of a tile in pixels; None takes what the checkpoint was trained on.
         overlap: pixels that neighbouring tiles share; None takes a quarter of the tile. Instances smaller than this
             are seen whole by some tile, larger ones are joined from pieces.
-        min_score: instances with a lower score are left out.
         batch_size: tiles that go through the network together.
         intensity: which pixel values become 0 and 1 (see :mod:`gains.images.intensity`); None does as in training. In
             a tiled image percentiles are those of the whole.
@@ -53,30 +56,31 @@ class Predictor:
 
     def __init__(
         self,
-        module: InstanceSegmentation,
+        network: nn.Module,
+        recipe: Recipe,
         device: torch.device,
         tile: int | None = None,
         overlap: int | None = None,
-        min_score: float = 0.5,
         batch_size: int = 4,
         intensity: Intensity | None = None,
     ) -> None:
-        self.module = module.eval().to(device)
+        self.network = network.eval().to(device)
+        self.recipe = recipe
+        operate(network, recipe.operating_point)
         self.device = device
-        self.tile = trained_tile(module) if tile is None else tile
+        self.tile = max(recipe.image_side, MIN_TILE) if tile is None else tile
         self.overlap = self.tile // 4 if overlap is None else overlap
         if self.tile < MIN_TILE or not 0 <= self.overlap < self.tile:
             raise InputError(
                 f"tile={self.tile} overlap={self.overlap}: tile must be at least {MIN_TILE}, overlap less than it"
             )
-        self.min_score = min_score
         self.batch_size = batch_size
-        self.intensity: Intensity = intensity or module.recipe.get("intensity", "full_range")
+        self.intensity: Intensity = intensity or recipe.intensity
 
     @property
     def categories(self) -> list[str]:
         """Category names; position + 1 is the label."""
-        return self.module.categories
+        return self.recipe.categories
 
     def predict(self, image: npt.NDArray[Any]) -> Instances:
         """Segment one image.
@@ -173,14 +177,15 @@ class Predictor:
     ) -> None:
         """Put one batch through the network and keep what it finds with the image it belongs to."""
         try:
-            found = self.module([tile.to(self.device, non_blocking=True) for _, _, tile in batch])
+            found = self.network([tile.to(self.device, non_blocking=True) for _, _, tile in batch])
         except torch.OutOfMemoryError:
             raise InputError(
                 f"the device has too little memory for {len(batch)} tiles of {self.tile} pixels at a time; "
                 "use a smaller batch_size or tile"
             ) from None
+        point = self.recipe.operating_point
         for (job, index, _), prediction in zip(batch, found, strict=True):
-            job.add(index, prediction, self.min_score, self.module.evaluator.max_detections)
+            job.add(index, prediction, max(point.min_score, point.score_threshold), point.max_detections)
             if on_progress is not None:
                 on_progress(job.key, 1 / len(job.grid))
 
@@ -236,18 +241,6 @@ class _Job(Generic[Key]):
         return Pieces(masks, scores, labels, tile.astype(np.int64))
 
 
-def trained_tile(module: InstanceSegmentation) -> int:
-    """Side in pixels of the largest images that the model was trained on.
-
-    A checkpoint that does not say gets the side to which its network scales images.
-    """
-    side = module.recipe.get("image_side")
-    if side is not None:
-        return max(int(side), MIN_TILE)
-    resizer = getattr(getattr(module.network, "transform", None), "resizer", None)
-    return max(int(resizer.min_size[0]), MIN_TILE) if resizer is not None else 512
-
-
 def pick_device(name: str = "auto") -> torch.device:
     """The device of a name.
 
@@ -264,7 +257,9 @@ def pick_device(name: str = "auto") -> torch.device:
     return torch.device("cpu" if name == "cpu" or not torch.cuda.is_available() else "cuda")
 
 
-def load_model(checkpoint: str | Path, accelerator: str = "auto", **settings: Any) -> Predictor:
+def load_model(
+    checkpoint: str | Path, accelerator: str = "auto", trust: Sequence[str] = (), **settings: Any
+) -> Predictor:
     """Load a trained model to segment images with.
 
     >>> model = load_model("best.ckpt")  # doctest: +SKIP
@@ -273,10 +268,15 @@ def load_model(checkpoint: str | Path, accelerator: str = "auto", **settings: An
     Args:
         checkpoint: file that ``gains train`` wrote.
         accelerator: ``cpu``, ``gpu`` or ``auto``.
-        settings: ``tile``, ``overlap``, ``min_score``, ``batch_size`` and ``intensity`` of :class:`Predictor`.
+        trust: packages of your own whose parts the model names.
+        settings: ``tile``, ``overlap``, ``batch_size`` and ``intensity`` of :class:`Predictor`, and what the operating
+            point is to be instead of the stored one: ``min_score``, ``score_threshold``, ``nms``, ``nms_iou``,
+            ``nms_across_categories`` and ``max_detections`` (see :class:`gains.operating_point.OperatingPoint`).
 
     Raises:
         InputError: if the file is no checkpoint, or a setting does not fit.
     """
     device = pick_device(accelerator)
-    return Predictor(load_module(checkpoint), device, **settings)
+    point = {name: settings.pop(name) for name in SETTINGS if name in settings}
+    network, recipe = load_network(checkpoint, point, trust)
+    return Predictor(network, recipe, device, **settings)

@@ -54,8 +54,8 @@ def export_torchscript(predictor: Predictor, path: str | Path, size: tuple[int, 
     Raises:
         InputError: if the model cannot be traced, or its trace gives other results.
     """
-    name = predictor.module.recipe.get("model", "this model")
-    model = Traceable(predictor.module.network).eval()
+    name = predictor.recipe.model
+    model = Traceable(predictor.network).eval()
     images = [image.to(predictor.device) for image in probes(size)]
     try:
         with torch.no_grad(), warnings.catch_warnings():

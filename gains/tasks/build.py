@@ -12,8 +12,9 @@ from gains.data.datamodule import InstanceDataModule
 from gains.data.dataset import Annotations, load_annotations
 from gains.errors import InputError
 from gains.models.build import build_plan, network_plan
-from gains.models.checkpoint import make_recipe
+from gains.models.recipe import Recipe
 from gains.models.weights import load_weights
+from gains.operating_point import SETTINGS, OperatingPoint
 from gains.tasks.prepare import generator_settings, prepare_dataset, summary
 from gains.training.module import InstanceSegmentation
 
@@ -78,29 +79,26 @@ def division(dataset: DictConfig) -> dict[str, Any]:
     return {"fold": dataset.fold, "num_folds": dataset.num_folds, "seed": dataset.seed}
 
 
-def build_module(config: DictConfig, categories: list[str], image_side: int | None = None) -> InstanceSegmentation:
-    """The model with its optimiser, pretrained weights loaded where asked for (see :func:`make_recipe`)."""
-    plan = network_plan(config)
-    network = build_plan(plan)
+def build_module(config: DictConfig, categories: list[str], image_side: int) -> InstanceSegmentation:
+    """The model with its optimiser, pretrained weights loaded where asked for."""
+    recipe = Recipe(
+        network_plan(config),
+        categories,
+        image_side,
+        config.dataset.intensity,
+        config.model.name,
+        OperatingPoint(**{name: config[name] for name in SETTINGS}),
+    )
+    network = build_plan(recipe.network, config.trust)
     if config.model.weights is not None:
         filled = load_weights(network, config.model.weights, config.model.resnet)
         print(f"{len(filled)} tensors start from {config.model.weights} weights")
     return InstanceSegmentation(
         network,
-        categories,
+        recipe,
         optimizer=instantiate(config.model.optimizer),
         schedule=OmegaConf.to_container(config.model.schedule),  # type: ignore[arg-type]
         backbone_lr_factor=config.model.backbone_lr_factor,
-        max_detections=config.dataset.max_detections,
-        score_threshold=config.score_threshold,
-        recipe=make_recipe(
-            plan,
-            categories,
-            config.dataset.intensity,
-            config.dataset.max_detections,
-            config.model.name,
-            image_side,
-        ),
     )
 
 

@@ -21,11 +21,12 @@ from gains.export.coco import merge_coco
 from gains.files import PARTIAL, replacing
 from gains.images.raster import Raster, is_image, open_rasters
 from gains.instances import Instances
+from gains.operating_point import SETTINGS as POINT
 from gains.prediction.predictor import Predictor, load_model
 from gains.prediction.records import Record, make_record, read_records, record_path, write_record
 from gains.reports.prediction import MAX_PICTURES, write_prediction_report
 
-SETTINGS = ("min_score", "channels", "intensity", "pixel_size_um", "tile", "overlap")
+SETTINGS = ("channels", "intensity", "pixel_size_um", "tile", "overlap")
 """What decides a result: a folder holds results of one choice of these, and of one checkpoint."""
 
 
@@ -72,9 +73,10 @@ def run(config: DictConfig) -> None:
         config.accelerator,
         tile=config.tile,
         overlap=config.overlap,
-        min_score=config.min_score,
         batch_size=config.batch_size,
         intensity=config.intensity,
+        trust=config.trust,
+        **{name: config[name] for name in POINT},
     )
     settings = claim(output, config, predictor)
     with tqdm(total=len(files), bar_format="{l_bar}{bar}| {n:.1f}/{total} files [{elapsed}<{remaining}]") as bar:
@@ -142,11 +144,12 @@ def claim(output: Path, config: DictConfig, predictor: Predictor) -> dict[str, A
         "gains": __version__,
         "checkpoint": checkpoint.name,
         "sha256": hashlib.sha256(checkpoint.read_bytes()).hexdigest(),
-        "model": predictor.module.recipe.get("model"),
+        "model": predictor.recipe.model,
         **{name: OmegaConf.to_container(config)[name] for name in SETTINGS},  # type: ignore[index, call-overload]
         "tile": predictor.tile,
         "overlap": predictor.overlap,
         "intensity": predictor.intensity,
+        **predictor.recipe.operating_point.to_plain(),
     }
     path = output / "settings.json"
     try:

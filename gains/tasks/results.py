@@ -38,7 +38,8 @@ def evaluate(
     Returns:
         ``metrics``, ``per_category`` (see :class:`InstanceSegmentationEvaluator`), and what was evaluated.
     """
-    writer = PredictionWriter(folder, datamodule.annotations.category_ids)
+    threshold = module.recipe.operating_point.score_threshold
+    writer = PredictionWriter(folder, datamodule.annotations.category_ids, threshold)
     trainer = pl.Trainer(
         accelerator=accelerator,
         devices=1,
@@ -54,7 +55,7 @@ def evaluate(
     results = {
         "dataset": str(datamodule.annotations.root),
         "split": split,
-        "model": module.recipe.get("model"),
+        "model": module.recipe.model,
         "checkpoint": str(checkpoint),
         **module.results,
         "costs": {

@@ -11,11 +11,12 @@ from pytorch_lightning.callbacks import Timer
 
 from gains.drawing import plot_losses
 from gains.errors import InputError
-from gains.models.checkpoint import load_module, read_checkpoint
+from gains.models.checkpoint import load_network, read_checkpoint
 from gains.tasks.build import build_datamodule, build_module, build_trainer, prepared_annotations, set_from_data
 from gains.tasks.environment import write_environment
 from gains.tasks.notices import silence_notices
 from gains.tasks.results import evaluate, report
+from gains.training.module import InstanceSegmentation
 
 
 def run(config: DictConfig) -> float:
@@ -46,8 +47,9 @@ def run(config: DictConfig) -> float:
         return float("nan")
     best = best_checkpoint(folder)
     plot_losses(folder / "metrics.csv", folder / "figures" / "curves.png")
+    module = InstanceSegmentation(*load_network(best, trust=config.trust))
     seconds = training_seconds(trainer)
-    results = evaluate(load_module(best), best, datamodule, config.split, folder, config.trainer.accelerator, seconds)
+    results = evaluate(module, best, datamodule, config.split, folder, config.trainer.accelerator, seconds)
     report(results, folder)
     return float(results["metrics"]["segm_map"])
 

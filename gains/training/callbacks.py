@@ -14,6 +14,7 @@ from gains.contract import Batch, Target
 from gains.data.datamodule import InstanceDataModule
 from gains.drawing import anomaly_figure, comparison_figure, save_image
 from gains.metrics.table import write_json
+from gains.training.module import InstanceSegmentation
 
 
 def to_pixels(image: Tensor) -> npt.NDArray[np.uint8]:
@@ -22,9 +23,9 @@ def to_pixels(image: Tensor) -> npt.NDArray[np.uint8]:
     return pixels
 
 
-def comparison(image: Tensor, target: Target, found: dict[str, Any], min_score: float, title: str) -> Any:
+def comparison(image: Tensor, target: Target, found: dict[str, Any], score_threshold: float, title: str) -> Any:
     """Picture of one image, its ground truth and the detections from a score on."""
-    shown = torch.nonzero(found["scores"].cpu() >= min_score)[:, 0].tolist()
+    shown = torch.nonzero(found["scores"].cpu() >= score_threshold)[:, 0].tolist()
     crops = found["masks"].paste().select(shown)
     return comparison_figure(to_pixels(image), target["masks"].to("cpu"), crops, title)
 
@@ -34,12 +35,10 @@ class SampleOverlays(pl.Callback):
 
     Args:
         count: number of images.
-        min_score: score from which a detection is drawn.
     """
 
-    def __init__(self, count: int = 4, min_score: float = 0.5) -> None:
+    def __init__(self, count: int = 4) -> None:
         self.count = count
-        self.min_score = min_score
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Anomaly maps of the first training images, where the model uses them."""
@@ -66,9 +65,9 @@ class SampleOverlays(pl.Callback):
         if batch_idx >= self.count or trainer.sanity_checking:
             return
         images, targets = batch
-        picture = comparison(
-            images[0], targets[0], outputs["predictions"][0], self.min_score, f"step {trainer.global_step}"
-        )
+        assert isinstance(pl_module, InstanceSegmentation)
+        threshold = pl_module.recipe.operating_point.score_threshold
+        picture = comparison(images[0], targets[0], outputs["predictions"][0], threshold, f"step {trainer.global_step}")
         self._keep(trainer, f"val_{batch_idx}", picture)
 
     def _keep(self, trainer: pl.Trainer, name: str, picture: npt.NDArray[np.uint8]) -> None:
@@ -87,15 +86,15 @@ class PredictionWriter(pl.Callback):
     Args:
         folder: receives ``predictions.json`` and ``figures/``.
         category_ids: COCO category id of each label, in order.
+        score_threshold: score from which a detection is drawn.
         count: number of images to draw.
-        min_score: score from which a detection is drawn.
     """
 
-    def __init__(self, folder: Path, category_ids: list[int], count: int = 8, min_score: float = 0.5) -> None:
+    def __init__(self, folder: Path, category_ids: list[int], score_threshold: float, count: int = 8) -> None:
         self.folder = folder
         self.category_ids = category_ids
         self.count = count
-        self.min_score = min_score
+        self.score_threshold = score_threshold
         self.entries: list[dict[str, Any]] = []
 
     def on_test_batch_end(
@@ -112,7 +111,7 @@ class PredictionWriter(pl.Callback):
         for image, target, found in zip(images, targets, outputs["predictions"], strict=True):
             self.entries += coco_results(found, int(target["image_id"]), self.category_ids)
             if batch_idx < self.count:
-                picture = comparison(image, target, found, self.min_score, f"image {target['image_id']}")
+                picture = comparison(image, target, found, self.score_threshold, f"image {target['image_id']}")
                 save_image(self.folder / "figures" / f"test_{batch_idx}.png", picture)
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

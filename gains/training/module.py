@@ -1,6 +1,6 @@
 """The one LightningModule, for every model: losses in, metrics out."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytorch_lightning as pl
@@ -10,6 +10,8 @@ from torch.optim import Optimizer
 
 from gains.contract import Batch
 from gains.metrics.evaluator import InstanceSegmentationEvaluator
+from gains.models.checkpoint import operate, seal
+from gains.models.recipe import Recipe
 from gains.training.optim import parameter_groups, warmup_and_steps
 
 OptimizerFactory = Callable[[list[dict[str, Any]]], Optimizer]
@@ -20,14 +22,11 @@ class InstanceSegmentation(pl.LightningModule):
 
     Args:
         network: the model.
-        categories: category names; position + 1 is the label.
+        recipe: from which the network can be built again; travels in every checkpoint. Its operating point is that of
+            network and evaluator.
         optimizer: makes the optimiser from parameter groups; None for evaluation only.
         schedule: settings of :func:`gains.training.optim.warmup_and_steps`.
         backbone_lr_factor: learning rate of the backbone relative to the rest.
-        max_detections: cap per image in evaluation.
-        score_threshold: score from which a detection counts where a metric needs a set of instances (AJI, PQ, F1).
-        recipe: plain data from which the model can be built again; travels in every checkpoint (see
-            :mod:`gains.models.checkpoint`).
     """
 
     monitor = "val/segm_map"
@@ -36,25 +35,24 @@ class InstanceSegmentation(pl.LightningModule):
     def __init__(
         self,
         network: nn.Module,
-        categories: Sequence[str],
+        recipe: Recipe,
         optimizer: OptimizerFactory | None = None,
         schedule: Mapping[str, Any] | None = None,
         backbone_lr_factor: float = 1.0,
-        max_detections: int = 100,
-        score_threshold: float = 0.5,
-        recipe: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         self.network = network
-        self.categories = list(categories)
         self.optimizer = optimizer
         self.schedule = dict(schedule or {})
         self.backbone_lr_factor = backbone_lr_factor
-        self.recipe = dict(recipe or {})
+        self.recipe = recipe
         self.results: dict[str, Any] = {}
-        names = {index + 1: name for index, name in enumerate(self.categories)}
+        point = recipe.operating_point
+        operate(network, point)
         self.evaluator = InstanceSegmentationEvaluator(
-            names, max_detections=max_detections, score_threshold=score_threshold
+            dict(enumerate(recipe.categories, 1)),
+            max_detections=point.max_detections,
+            score_threshold=point.score_threshold,
         )
 
     def forward(self, images: list[Tensor]) -> list[dict[str, Any]]:
@@ -126,4 +124,4 @@ class InstanceSegmentation(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what is needed to build the model again without its configuration."""
-        checkpoint["gains"] = self.recipe
+        checkpoint["gains"] = seal(self.recipe, checkpoint["state_dict"])

@@ -9,9 +9,10 @@ from scipy import ndimage
 from torch import Tensor, nn
 
 from gains.masks import InstanceCrops
-from gains.models.checkpoint import make_recipe
+from gains.models.recipe import Recipe
+from gains.operating_point import OperatingPoint
+from gains.prediction.predictor import Predictor
 from gains.rle import RLE
-from gains.training.module import InstanceSegmentation
 
 
 class Masks:
@@ -70,11 +71,17 @@ class BlobFinder(nn.Module):
         }
 
 
-def blob_module(categories: int = 2, **recipe: Any) -> InstanceSegmentation:
+def blob_recipe(categories: int = 2, **point: Any) -> Recipe:
     names = ["nucleus", "cytoplasm"][:categories]
     network = {"_target_": "helpers.blob_finder.BlobFinder", "categories": categories}
-    full = {**make_recipe(network, names, "full_range", 1000, "blobs"), **recipe}
-    return InstanceSegmentation(BlobFinder(categories), names, max_detections=1000, recipe=full)
+    return Recipe(
+        network, names, 512, model="blobs", operating_point=OperatingPoint(**{"max_detections": 1000} | point)
+    )
+
+
+def blob_predictor(categories: int = 2, score_threshold: float = 0.5, **settings: Any) -> Predictor:
+    recipe = blob_recipe(categories, score_threshold=score_threshold)
+    return Predictor(BlobFinder(categories), recipe, torch.device("cpu"), **settings)
 
 
 def draw_disks(

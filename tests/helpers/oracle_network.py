@@ -9,16 +9,16 @@ from torch import Tensor, nn
 
 from gains.instances import tighten
 from gains.masks import InstanceCrops
-from gains.models.checkpoint import make_recipe
+from gains.models.recipe import Recipe
+from gains.operating_point import OperatingPoint
 from gains.prediction.predictor import Predictor
-from gains.training.module import InstanceSegmentation
 
 
 class Found:
     def __init__(self, masks: InstanceCrops) -> None:
         self.masks = masks
 
-    def crops(self) -> InstanceCrops:
+    def paste(self) -> InstanceCrops:
         return self.masks
 
 
@@ -62,6 +62,5 @@ def map_of_positions(size: tuple[int, int]) -> npt.NDArray[np.uint16]:
 
 def oracle_predictor(masks: InstanceCrops, tile: int, overlap: int) -> Predictor:
     scores = np.linspace(0.99, 0.6, max(len(masks), 1)).tolist()[: len(masks)]
-    recipe = make_recipe({}, ["bar"], "full_range", 10000, "oracle")
-    module = InstanceSegmentation(Oracle(masks, scores), ["bar"], max_detections=10000, recipe=recipe)
-    return Predictor(module, torch.device("cpu"), tile=tile, overlap=overlap)
+    recipe = Recipe({}, ["bar"], tile, operating_point=OperatingPoint(max_detections=10000))
+    return Predictor(Oracle(masks, scores), recipe, torch.device("cpu"), tile=tile, overlap=overlap)

@@ -7,11 +7,11 @@ from torchvision.ops import box_iou
 
 from gains.models.cascade_rcnn import CascadeMaskBranch
 from gains.models.mask_rcnn import MaskBranch
-from gains.models.parts.detections import DetectionFilter
 from gains.models.parts.roi.box_branch import BoxBranch, BoxHead
 from gains.models.parts.roi.cascade import CascadeBoxBranch, CascadeSamples, scale_gradient
 from gains.models.parts.roi.mask_head import MaskHead
 from gains.models.parts.roi.sampling import RoISampler
+from gains.operating_point import OperatingPoint
 from helpers.scenes import Scene
 
 HEAD = partial(BoxHead, 16, 2, width=32, class_agnostic=True)
@@ -20,9 +20,12 @@ EQUAL = {"ious": [0.5] * 3, "delta_weights": [[10, 10, 5, 5]] * 3}
 FORM_B = {"resample": True, "gradient_scale": 1.0, "loss_weights": [1.0, 0.5, 0.25]}
 
 
-def cascade(min_score: float = 0.0, nms: float = 2.0, **settings: object) -> CascadeBoxBranch:
+ALL = OperatingPoint(min_score=0.0, nms_iou=1.0, max_detections=1000)
+
+
+def cascade(**settings: object) -> CascadeBoxBranch:
     torch.manual_seed(11)
-    return CascadeBoxBranch(HEAD, SAMPLER, DetectionFilter(min_score, nms, 1000), **settings)
+    return CascadeBoxBranch(HEAD, SAMPLER, **settings)
 
 
 def silence(*layers: nn.Module) -> None:
@@ -38,14 +41,14 @@ def losses(branch: CascadeBoxBranch | BoxBranch, scene: Scene) -> tuple[dict[str
 
 def test_one_stage_is_the_plain_box_branch_with_one_delta_for_all_classes(scene: Scene) -> None:
     one = cascade(ious=[0.5], delta_weights=[[10, 10, 5, 5]], loss_weights=[1.0], gradient_scale=1.0)
-    plain = BoxBranch(one.heads[0], SAMPLER(), one.filter)
+    plain = BoxBranch(one.heads[0], SAMPLER())
     found, samples = losses(one, scene)
     expected, drawn = losses(plain, scene)
     assert found == {f"{name}_1": loss for name, loss in expected.items()}
     assert torch.equal(samples.boxes[0], drawn.boxes[0])
     for ours, theirs in zip(
-        one.detect(scene.features, scene.proposals, scene.sizes),
-        plain.detect(scene.features, scene.proposals, scene.sizes),
+        one.detect(scene.features, scene.proposals, scene.sizes, ALL),
+        plain.detect(scene.features, scene.proposals, scene.sizes, ALL),
         strict=True,
     ):
         assert len(ours["scores"]) > 0
@@ -62,8 +65,8 @@ def test_equal_stages_without_corrections_change_nothing(scene: Scene) -> None:
         assert found[f"{name}_1"] > 0
         for stage in (2, 3):
             assert found[f"{name}_{stage}"].item() == pytest.approx(found[f"{name}_1"].item(), rel=1e-5)
-    detected = three.detect(scene.features, scene.proposals, scene.sizes)[0]
-    single = BoxBranch(three.heads[0], SAMPLER(), three.filter).detect(scene.features, scene.proposals, scene.sizes)[0]
+    detected = three.detect(scene.features, scene.proposals, scene.sizes, ALL)[0]
+    single = BoxBranch(three.heads[0], SAMPLER()).detect(scene.features, scene.proposals, scene.sizes, ALL)[0]
     torch.testing.assert_close(detected["scores"], single["scores"])
     torch.testing.assert_close(detected["boxes"], scene.proposals[0][detected["roi"]], atol=1e-4, rtol=0)
 
@@ -80,7 +83,7 @@ def test_scores_are_the_mean_of_probabilities_and_boxes_the_last_stages(scene: S
             for b, (h, w) in zip(boxes, scene.sizes, strict=True)
         ]
     mean = sum(probabilities) / 3
-    found = branch.detect(scene.features, scene.proposals, scene.sizes)[0]
+    found = branch.detect(scene.features, scene.proposals, scene.sizes, ALL)[0]
     assert len(found["scores"]) > 100
     torch.testing.assert_close(found["scores"], mean[found["roi"], found["labels"]])
     torch.testing.assert_close(found["boxes"], boxes[0][found["roi"]])
@@ -172,7 +175,7 @@ def test_boxes_refined_to_nothing_end_training_early_but_stay_in_detection(scene
     assert len(samples.stages[1].boxes[0]) == 0
     assert found["loss_classifier_2"] == 0
     sum(found.values()).backward()
-    empty = branch.detect(scene.features, scene.proposals, scene.sizes)
+    empty = branch.detect(scene.features, scene.proposals, scene.sizes, ALL)
     assert [len(image["boxes"]) for image in empty] == [0, 0]
 
 
@@ -230,7 +233,7 @@ def test_kind_errors(scene: Scene) -> None:
     with pytest.raises(ValueError, match="one length"):
         cascade(ious=[0.5, 0.6])
     with pytest.raises(ValueError, match="class_agnostic"):
-        CascadeBoxBranch(partial(BoxHead, 16, 2), SAMPLER, DetectionFilter())
+        CascadeBoxBranch(partial(BoxHead, 16, 2), SAMPLER)
     branch = CascadeMaskBranch(partial(MaskHead, 16, 8, 2))
     with pytest.raises(ValueError, match="3 mask heads need a CascadeBoxBranch"):
         branch.losses(scene.features, scene.samples, scene.sizes, scene.targets)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from gains.config import compose, config_folder
 from gains.masks import InstanceCrops
 from gains.models.build import build_network
+from gains.operating_point import OperatingPoint
 from helpers.far_device import Far, far_device, send, waits
 
 NAMES = sorted(path.stem for path in (config_folder() / "model").glob("*.yaml"))
@@ -28,7 +29,6 @@ SMALLEST = [
     "model.proposals={pre_nms: [100, 60], post_nms: [60, 60]}",
     "augmentation=none",
     "augmentation.test_short_side=96",
-    "dataset.max_detections=20",
 ]
 
 Targets = list[dict[str, Any]]
@@ -38,9 +38,9 @@ def assemble(name: str, num_classes: int) -> tuple[nn.Module, dict[str, Callable
     """The network, and the further targets it asks the data for."""
     label = "target_label=1" if num_classes == 2 else "target_label=null"
     config = compose("train", f"model={name}", f"num_classes={num_classes}", label, *SMALLEST)
-    config.model.filter.min_score = 0.0  # an untrained network is sure of nothing
     torch.manual_seed(1)
     network = build_network(config)
+    network.operating_point = OperatingPoint(min_score=0.0, max_detections=20)  # untrained, it is sure of nothing
     derived = instantiate(config.model.targets, _convert_="all")
     return network, {name: derive for name, derive in derived.items() if derive is not None}
 

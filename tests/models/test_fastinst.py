@@ -14,6 +14,7 @@ from gains.models.parts.query.dual_path import QueryOutput, attention_block
 from gains.models.parts.query.losses import class_loss, mask_losses, proposal_loss
 from gains.models.parts.query.matching import Truth, match_pixels, match_queries
 from gains.models.parts.query.proposal import Proposals
+from gains.operating_point import OperatingPoint
 
 SIZE = (64, 96)
 CPU = torch.device("cpu")
@@ -238,7 +239,7 @@ def test_detections_are_scored_by_class_and_mask(network: FastInst) -> None:
     masks[0, 2:6, 2:6] = 4.0
     masks[1, :, 6:] = 0.5
     masks[2, 1:3, 1:3] = 1.0
-    found = network._detect(probabilities, masks, SIZE, SIZE)
+    found = network._detect(probabilities, masks, SIZE, SIZE, OperatingPoint())
     # Each query counts for every class; the third and the weak classes fall under the cut.
     assert found["labels"].tolist() == [1, 2, 1]
     full = F.interpolate(masks[None], size=SIZE, mode="bilinear", align_corners=False)[0]
@@ -249,5 +250,5 @@ def test_detections_are_scored_by_class_and_mask(network: FastInst) -> None:
 
 
 def test_a_query_without_mask_is_no_detection(network: FastInst) -> None:
-    found = network._detect(torch.tensor([[0.9, 0.0]]), torch.full((1, 8, 12), -1.0), SIZE, (32, 48))
+    found = network._detect(torch.tensor([[0.9, 0.0]]), torch.full((1, 8, 12), -1.0), SIZE, (32, 48), OperatingPoint())
     assert len(found["scores"]) == len(found["masks"]) == len(found["boxes"]) == 0

@@ -6,7 +6,6 @@ from torch import nn
 
 from gains.models.cascade_rcnn import CascadeMaskBranch
 from gains.models.htc import HTCMaskBranch
-from gains.models.parts.detections import DetectionFilter
 from gains.models.parts.roi.box_branch import BoxHead
 from gains.models.parts.roi.cascade import CascadeBoxBranch, CascadeSamples
 from gains.models.parts.roi.mask_head import MaskHead
@@ -26,7 +25,6 @@ def boxes(interleaved: bool) -> CascadeBoxBranch:
     return CascadeBoxBranch(
         partial(BoxHead, 16, 2, width=32, class_agnostic=True),
         partial(RoISampler, rois_per_image=32),
-        DetectionFilter(),
         loss_weights=[1.0, 0.5, 0.25],
         resample=True,
         gradient_scale=1.0,

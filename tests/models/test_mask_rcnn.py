@@ -15,6 +15,7 @@ from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredic
 from gains.models.mask_rcnn import MaskBranch
 from gains.models.parts.roi.mask_head import MaskHead
 from gains.models.weights import load_weights
+from gains.operating_point import OperatingPoint
 from helpers.scenes import Scene, make_decided
 
 SIDE = 128
@@ -22,7 +23,6 @@ SMALL = [
     "model.width={fpn: 32, box: 48, mask: 24}",
     "model.norm=frozen",
     f"augmentation.test_short_side={SIDE}",
-    "model.filter.min_score=0.3",
 ]
 
 
@@ -63,6 +63,7 @@ def test_detections_are_torchvisions(network: Any, tmp_path: Any) -> None:
     network.mask.head.predictor.logits.bias.data = logits.bias.data[1:]
     images = [torch.rand(3, 100, 140), torch.rand(3, 160, SIDE)]
     with torch.no_grad():
+        network.operating_point = OperatingPoint(min_score=0.3)
         found = network.eval()(images)
         batch, _ = theirs.transform(images)
         features = theirs.backbone(batch.tensors)

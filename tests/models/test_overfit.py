@@ -22,7 +22,6 @@ SMALLEST = [
     "model.rois_per_image=32",
     "model.proposals={pre_nms: [100, 100], post_nms: [60, 60]}",
     "augmentation=none",
-    "dataset.max_detections=30",
 ]
 
 

@@ -11,13 +11,14 @@ from torchvision.ops import FrozenBatchNorm2d, box_iou
 
 from gains.models.mask_rcnn import MaskBranch
 from gains.models.parts.backbone import FrozenNorm
-from gains.models.parts.detections import DetectionFilter, add_rows, split_detections
+from gains.models.parts.detections import add_rows, keep_detections, split_detections
 from gains.models.parts.roi.box_branch import BoxBranch, BoxHead, BoxOutput
 from gains.models.parts.roi.mask_head import MaskHead, MaskPredictor, mask_loss, mask_targets, own_class
 from gains.models.parts.roi.masks import RoIMasks
 from gains.models.parts.roi.rpn import anchor_iou, build_rpn
 from gains.models.parts.roi.sampling import RoISampler, match
 from gains.models.parts.transform import ImageTransform, rescale_boxes
+from gains.operating_point import OperatingPoint
 
 
 def random_boxes(count: int, side: float = 60) -> Tensor:
@@ -120,7 +121,7 @@ def test_detection_filter_is_nms_per_class(most: int) -> None:
     boxes = random_boxes(150, 50).reshape(50, 3, 4) - 4
     boxes[0] = torch.tensor([-9.0, 5, -1, 9])
     probabilities = torch.rand(50, 3)
-    found = DetectionFilter(0.2, 0.5, most)(boxes, probabilities, (40, 36))
+    found = keep_detections(OperatingPoint(0.2, max_detections=most), boxes, probabilities, (40, 36))
     expected = naive_filter(boxes, probabilities, (40, 36))[:most]
     assert len(expected) == 7 or 20 < len(expected) < 140
     rows = list(zip(found["scores"].tolist(), found["labels"].tolist(), found["roi"].tolist(), strict=True))
@@ -174,7 +175,7 @@ def test_box_branch_detects_the_class_and_box_it_predicts(scene: Any) -> None:
     head.predictor.cls_score.bias.data = torch.tensor([0.0, -9, 2])
     head.predictor.bbox_pred.bias.data = torch.tensor([0.0] * 8 + [1, 0, 0, 0])
     proposals = [torch.tensor([[10.0, 10, 30, 40]]), torch.zeros(0, 4)]
-    first, second = BoxBranch(head, RoISampler(8), DetectionFilter()).detect(scene.features, proposals, scene.sizes)
+    first, second = BoxBranch(head, RoISampler(8)).detect(scene.features, proposals, scene.sizes, OperatingPoint())
     assert first["labels"].tolist() == [2]
     torch.testing.assert_close(first["boxes"], torch.tensor([[12.0, 10, 32, 40]]))
     assert first["scores"].item() == pytest.approx(np.exp(2) / (1 + np.exp(2) + np.exp(-9)), rel=1e-5)

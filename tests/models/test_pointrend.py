@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from gains.models.parts.detections import DetectionFilter
 from gains.models.parts.point_sampling import cell_centres
 from gains.models.parts.roi.box_branch import BoxHead
 from gains.models.parts.roi.masks import RoIMasks
@@ -100,7 +99,7 @@ def test_mask_branch_trains_on_boxes_refined_for_the_true_class(scene: Any) -> N
     # Class 1 moves right by a tenth of the width, class 2 down; the background column would move up.
     shifts = torch.tensor([[0.0, -1, 0, 0], [1, 0, 0, 0], [0, 1, 0, 0]])
     head.predictor.bbox_pred.bias.data.copy_(shifts.flatten())
-    model = PointRendBoxBranch(head, RoISampler(60, positive_fraction=0.5), DetectionFilter())
+    model = PointRendBoxBranch(head, RoISampler(60, positive_fraction=0.5))
     torch.manual_seed(2)
     losses, moved = model.losses(scene.features, scene.proposals, scene.sizes, scene.targets)
     torch.manual_seed(2)

@@ -14,9 +14,9 @@ from gains.config import compose
 from gains.data.dataset import to_network_range
 from gains.errors import InputError
 from gains.models.build import build_plan, network_plan
-from gains.models.checkpoint import make_recipe
+from gains.models.checkpoint import seal
+from gains.models.recipe import Recipe
 from gains.prediction.predictor import Predictor
-from gains.training.module import InstanceSegmentation
 
 
 @pytest.fixture(scope="module")
@@ -24,25 +24,25 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     tiny = ("model.width={fpn: 16, box: 32, mask: 16}", "augmentation.test_short_side=96")
     plan = network_plan(compose("train", "model=mask_rcnn", "num_classes=2", *tiny))
-    module = InstanceSegmentation(build_plan(plan), ["cell", "nucleus"])
+    state = {f"network.{name}": value for name, value in build_plan(plan).state_dict().items()}
     path = tmp_path_factory.mktemp("model") / "best.ckpt"
-    recipe = make_recipe(plan, ["cell", "nucleus"], "full_range", 100, "mask_rcnn")
-    torch.save({"state_dict": module.state_dict(), "gains": recipe}, path)
+    recipe = Recipe(plan, ["cell", "nucleus"], 96, model="mask_rcnn")
+    torch.save({"state_dict": state, "gains": seal(recipe, state)}, path)
     return path
 
 
 @pytest.fixture(scope="module")
 def model(checkpoint: Path) -> Predictor:
-    return gains.load_model(checkpoint, "cpu", min_score=0.3)
+    return gains.load_model(checkpoint, "cpu", score_threshold=0.3)
 
 
 def test_an_image_that_fits_gives_what_the_network_gives(checkpoint: Path) -> None:
-    model = gains.load_model(checkpoint, "cpu", min_score=0.05)
+    model = gains.load_model(checkpoint, "cpu", score_threshold=0.05)
     assert model.tile == 96
     image = np.random.default_rng(0).integers(0, 255, (80, 96, 3), dtype=np.uint8)
     found = model.predict(image)
     with torch.no_grad():
-        [expected] = model.module([torch.from_numpy(to_network_range(image)).permute(2, 0, 1)])
+        [expected] = model.network([torch.from_numpy(to_network_range(image)).permute(2, 0, 1)])
     dense = expected["masks"].paste().dense().bool().numpy()
     solid = np.flatnonzero(dense.any((1, 2)))
     assert len(solid) == len(found) > 5
@@ -95,7 +95,7 @@ def test_tiles_of_several_images_share_a_batch(predictor: Any) -> None:
             lambda key, share: shares.__setitem__(key, shares.get(key, 0) + share),
         )
     )
-    assert model.module.network.batches == [4]
+    assert model.network.batches == [4]
     assert [key for key, _, _ in results] == [0, 1, 2]
     assert [len(found) for _, _, found in results] == [0, 1, 0]
     assert shares == {0: 1, 1: 1, 2: 1}
@@ -116,9 +116,10 @@ def test_a_bad_image_among_good_ones(predictor: Any) -> None:
 
 
 def test_tiles_that_reach_the_cap_are_counted(checkpoint: Path) -> None:
-    model = gains.load_model(checkpoint, "cpu", min_score=0.0)
+    model = gains.load_model(checkpoint, "cpu", min_score=0.0, score_threshold=0.0)
     assert model.predict(np.zeros((96, 96), np.uint8)).capped_tiles == 1
-    assert Predictor(model.module, model.device, min_score=1.0).predict(np.zeros((9, 9), np.uint8)).capped_tiles == 0
+    recipe = model.recipe.at({"score_threshold": 1.0})
+    assert Predictor(model.network, recipe, model.device).predict(np.zeros((9, 9), np.uint8)).capped_tiles == 0
 
 
 def test_importing_the_package_is_light() -> None:
@@ -129,7 +130,9 @@ def test_importing_the_package_is_light() -> None:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_gpu_and_cpu_agree(checkpoint: Path) -> None:
     image = np.random.default_rng(0).integers(0, 255, (200, 220, 3), dtype=np.uint8)
-    on_cpu, on_gpu = (gains.load_model(checkpoint, name, min_score=0.05).predict(image) for name in ("cpu", "gpu"))
+    on_cpu, on_gpu = (
+        gains.load_model(checkpoint, name, score_threshold=0.05).predict(image) for name in ("cpu", "gpu")
+    )
     np.testing.assert_allclose(on_cpu.scores[:10], on_gpu.scores[:10], atol=1e-2)
 
 

@@ -15,7 +15,7 @@ from gains.instances import Instances
 from gains.masks import InstanceCrops
 from gains.prediction.predictor import Predictor
 from gains.prediction.tiling import EDGE, TileGrid
-from helpers.blob_finder import blob_module, draw_disks
+from helpers.blob_finder import blob_predictor, draw_disks
 from helpers.oracle_network import map_of_positions, oracle_predictor
 
 
@@ -53,9 +53,8 @@ def test_tiled_and_whole_predictions_are_equal(seed: int, tile: int, overlap: in
             if all((x - a) ** 2 + (y - b) ** 2 > (radius + r + 3) ** 2 for a, b, r in disks):
                 disks.append((x, y, radius))
         image, _ = draw_disks(size, disks, channel, image)
-    module = blob_module()
-    whole = Predictor(module, torch.device("cpu"), tile=1000).predict(image)
-    tiled = Predictor(module, torch.device("cpu"), tile=tile, overlap=overlap).predict(image)
+    whole = blob_predictor(tile=1000).predict(image)
+    tiled = blob_predictor(tile=tile, overlap=overlap).predict(image)
     (found, scores), (expected, expected_scores) = contents(tiled), contents(whole)
     assert found == expected
     assert scores == pytest.approx(expected_scores, abs=1e-5)
@@ -99,7 +98,7 @@ def test_a_u_whose_legs_end_in_another_tile_is_one_instance() -> None:
     """The left tile sees two separate legs, the right one the whole bend: the blob finder knows no better."""
     image = np.zeros((90, 170, 3), np.uint8)
     image[20:30, 20:120, 0] = image[50:60, 20:120, 0] = image[20:60, 110:120, 0] = 200
-    found = Predictor(blob_module(1), torch.device("cpu"), tile=96, overlap=20).predict(image)
+    found = blob_predictor(1, tile=96, overlap=20).predict(image)
     assert len(found) == 1
     assert np.array_equal(found.mask(0), image[:, :, 0] > 0)
 
@@ -109,9 +108,9 @@ def test_a_piece_that_another_tile_sees_whole_is_left_to_that_tile(predictor: Ca
     image = np.zeros((100, 180, 3), np.uint8)
     image[40:60, 90:120, 0] = 140  # the whole has a mean of 140/255, below the threshold
     image[40:60, 90:100, 0] = 250  # the part in the left tile is above it
-    assert len(predictor(1, tile=100, overlap=20, min_score=0.9).predict(image)) == 0
+    assert len(predictor(1, tile=100, overlap=20, score_threshold=0.9).predict(image)) == 0
     image[40:60, 90:120, 0] = 250
-    assert len(predictor(1, tile=100, overlap=20, min_score=0.9).predict(image)) == 1
+    assert len(predictor(1, tile=100, overlap=20, score_threshold=0.9).predict(image)) == 1
 
 
 def test_instances_shown_whole_in_several_tiles_come_once() -> None:

@@ -10,11 +10,11 @@ import torchvision  # noqa: F401  (its operators are what a trace calls)
 from gains.config import compose
 from gains.errors import InputError
 from gains.models.build import build_plan, network_plan
-from gains.models.checkpoint import make_recipe
+from gains.models.recipe import Recipe
+from gains.operating_point import OperatingPoint
 from gains.prediction.predictor import Predictor
 from gains.prediction.torchscript import Traceable, export_torchscript, probes
-from gains.training.module import InstanceSegmentation
-from helpers.blob_finder import blob_module
+from helpers.blob_finder import blob_predictor
 
 EXPORTS = [
     "mask_rcnn",
@@ -37,14 +37,14 @@ TINY = [
 def predictor_of(name: str, seed: int = 0) -> Predictor:
     """An untrained model whose weights are scaled up, so that scores are far apart and vary with the image."""
     torch.manual_seed(seed)
-    overrides = (f"model={name}", "num_classes=2", "target_label=1", "model.filter.min_score=0.9", *TINY)
+    overrides = (f"model={name}", "num_classes=2", "target_label=1", *TINY)
     plan = network_plan(compose("train", *overrides))
     network = build_plan(plan)
     for key, parameter in network.named_parameters():
         if key.endswith(("cls_score.weight", "cls_logits.weight", "bbox_pred.weight", "logits.weight")):
             parameter.data *= 20
-    recipe = make_recipe(plan, ["a", "b"], "full_range", 100, name)
-    return Predictor(InstanceSegmentation(network, ["a", "b"], recipe=recipe), torch.device("cpu"), min_score=0.05)
+    point = OperatingPoint(min_score=0.9)
+    return Predictor(network, Recipe(plan, ["a", "b"], 96, model=name, operating_point=point), torch.device("cpu"))
 
 
 @pytest.mark.parametrize("name", EXPORTS)
@@ -59,7 +59,7 @@ def test_the_file_gives_what_the_model_gives(name: str, tmp_path: Path) -> None:
     for image in [*probes(SIZE), torch.rand(3, *SIZE, generator=generator)]:
         with torch.no_grad():
             boxes, labels, scores, masks = loaded(image)
-            [expected] = predictor.module([image])
+            [expected] = predictor.network([image])
         torch.testing.assert_close(boxes, expected["boxes"], atol=0.01, rtol=0)
         assert torch.equal(labels, expected["labels"])
         torch.testing.assert_close(scores, expected["scores"], atol=1e-4, rtol=0)
@@ -69,7 +69,7 @@ def test_the_file_gives_what_the_model_gives(name: str, tmp_path: Path) -> None:
 
 
 def test_a_model_without_mask_grids_is_refused(tmp_path: Path) -> None:
-    predictor = Predictor(blob_module(), torch.device("cpu"), tile=64)
+    predictor = blob_predictor(tile=64)
     with pytest.raises(InputError, match=r"blobs cannot be exported as TorchScript.*two-stage models"):
         export_torchscript(predictor, tmp_path / "model.pt", SIZE)
     assert not list(tmp_path.iterdir())
@@ -83,7 +83,7 @@ def test_pointrend_whose_steps_depend_on_the_detections_is_refused(tmp_path: Pat
 
 def test_a_trace_that_differs_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     predictor = predictor_of("mask_rcnn")
-    trace, other = torch.jit.trace, Traceable(predictor_of("mask_rcnn", seed=1).module.network).eval()
+    trace, other = torch.jit.trace, Traceable(predictor_of("mask_rcnn", seed=1).network).eval()
     monkeypatch.setattr(torch.jit, "trace", lambda model, *given, **options: trace(other, *given, **options))
     with pytest.raises(InputError, match="a trace of it gives"):
         export_torchscript(predictor, tmp_path / "model.pt", SIZE)

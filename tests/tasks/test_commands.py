@@ -68,14 +68,15 @@ def test_run_folder_holds_everything_and_is_named(trained: tuple[Path, Path, str
 
 
 def test_checkpoint_is_plain_data_and_enough_to_predict(trained: tuple[Path, Path, str]) -> None:
-    from gains.models.checkpoint import load_module
+    from gains.models.checkpoint import load_network
 
     _, run, _ = trained
     content = torch.load(run / "checkpoints/best.ckpt", weights_only=True)
     assert content["gains"]["categories"] == ["cytoplasm", "nucleus"]
-    module = load_module(run / "checkpoints/best.ckpt")
+    network, recipe = load_network(run / "checkpoints/best.ckpt")
+    assert recipe.categories == ["cytoplasm", "nucleus"]
     with torch.inference_mode():
-        (found,) = module([torch.rand(3, 50, 70)])
+        (found,) = network([torch.rand(3, 50, 70)])
     assert len(found["masks"].to_rle()) == len(found["scores"])
 
 

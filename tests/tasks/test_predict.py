@@ -30,7 +30,8 @@ ALL = list(SUFFIXES)
 
 def configured(**settings: Any) -> DictConfig:
     return OmegaConf.merge(
-        compose("predict"), {"tile": 96, "accelerator": "cpu", "formats": ["coco", "csv"], **settings}
+        compose("predict"),
+        {"tile": 96, "accelerator": "cpu", "trust": ["helpers"], "formats": ["coco", "csv"], **settings},
     )
 
 
@@ -98,12 +99,12 @@ def test_done_images_are_skipped_until_overwritten(settings: dict[str, Any], mon
 
 def test_other_settings_need_another_folder(settings: dict[str, Any]) -> None:
     predict.run(configured(**settings))
-    with pytest.raises(InputError, match=r"min_score 0.5 -> 0.9.*another folder, or overwrite=true"):
-        predict.run(configured(**settings, min_score=0.9))
+    with pytest.raises(InputError, match=r"score_threshold 0.5 -> 0.9.*another folder, or overwrite=true"):
+        predict.run(configured(**settings, score_threshold=0.9))
     (Path(settings["output"]) / "settings.json").write_text("{")
     with pytest.raises(InputError, match="holds results of other settings"):
         predict.run(configured(**settings))
-    predict.run(configured(**settings, min_score=0.99, overwrite=True))
+    predict.run(configured(**settings, score_threshold=0.99, overwrite=True))
     coco = COCO(Path(settings["output"]) / "predictions.json")
     assert all(annotation["score"] >= 0.99 for annotation in coco.anns.values())
 
@@ -300,8 +301,6 @@ def test_killed_by_a_signal(settings: dict[str, Any], number: signal.Signals) ->
     write_images(Path(settings["input"]), 16)
     program = f"""
 import sys; sys.path[:0] = [{str(Path(__file__).parents[1])!r}]
-import gains.models.checkpoint
-gains.models.checkpoint.TRUSTED += ("helpers.blob_finder.",)
 from gains.tasks import predict
 from omegaconf import OmegaConf
 predict.run(OmegaConf.create({OmegaConf.to_container(configured(**settings, batch_size=1))!r}))

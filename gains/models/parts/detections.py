@@ -1,47 +1,33 @@
 """From scored boxes to the detections of an image: score cut, class-wise NMS, cap."""
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 from torchvision.ops import batched_nms, clip_boxes_to_image, remove_small_boxes
 
 from gains.contract import Rows
+from gains.operating_point import OperatingPoint
 
 
-@dataclass(frozen=True)
-class DetectionFilter:
-    """What counts as a detection.
+def keep_detections(point: OperatingPoint, boxes: Tensor, probabilities: Tensor, size: tuple[int, int]) -> Rows:
+    """Keep the detections of one image.
 
-    Attributes:
-        min_score: class probability a detection must exceed.
-        nms: IoU of boxes of one class above which the lower-scored is dropped.
-        max_detections: the best that many are kept per image.
+    Args:
+        point: its ``min_score``, ``nms_iou`` and ``max_detections``.
+        boxes: ``(R, K, 4)`` decoded box of every RoI and foreground class.
+        probabilities: ``(R, K)`` foreground class probabilities.
+        size: image ``(height, width)`` to clip to.
+
+    Returns:
+        ``boxes (D, 4)``, ``labels (D,)`` from 1, ``scores (D,)`` in descending order, ``roi (D,)`` the row each
+        detection comes from.
     """
-
-    min_score: float = 0.05
-    nms: float = 0.5
-    max_detections: int = 100
-
-    def __call__(self, boxes: Tensor, probabilities: Tensor, size: tuple[int, int]) -> Rows:
-        """Keep the detections of one image.
-
-        Args:
-            boxes: ``(R, K, 4)`` decoded box of every RoI and foreground class.
-            probabilities: ``(R, K)`` foreground class probabilities.
-            size: image ``(height, width)`` to clip to.
-
-        Returns:
-            ``boxes (D, 4)``, ``labels (D,)`` from 1, ``scores (D,)`` in descending order, ``roi (D,)`` the row each
-            detection comes from.
-        """
-        roi, category = torch.where(probabilities > self.min_score)
-        scores = probabilities[roi, category]
-        chosen = clip_boxes_to_image(boxes[roi, category], size)
-        solid = remove_small_boxes(chosen, min_size=1e-2)
-        chosen, scores, category, roi = chosen[solid], scores[solid], category[solid], roi[solid]
-        keep = batched_nms(chosen.float(), scores.float(), category, self.nms)[: self.max_detections]
-        return {"boxes": chosen[keep], "labels": category[keep] + 1, "scores": scores[keep], "roi": roi[keep]}
+    roi, category = torch.where(probabilities > point.min_score)
+    scores = probabilities[roi, category]
+    chosen = clip_boxes_to_image(boxes[roi, category], size)
+    solid = remove_small_boxes(chosen, min_size=1e-2)
+    chosen, scores, category, roi = chosen[solid], scores[solid], category[solid], roi[solid]
+    keep = batched_nms(chosen.float(), scores.float(), category, point.nms_iou)[: point.max_detections]
+    return {"boxes": chosen[keep], "labels": category[keep] + 1, "scores": scores[keep], "roi": roi[keep]}
 
 
 def split_detections(detections: list[Rows]) -> tuple[list[Tensor], Tensor]:

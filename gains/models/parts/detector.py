@@ -8,6 +8,7 @@ from torchvision.models.detection.image_list import ImageList
 
 from gains.contract import Detections, Features, Sizes, Target
 from gains.models.parts.transform import ImageTransform
+from gains.operating_point import OperatingPoint
 
 
 class Detector(nn.Module, ABC):
@@ -19,17 +20,21 @@ class Detector(nn.Module, ABC):
     Attributes:
         transform: normalises, resizes and batches.
         backbone: batch of images to feature maps by name.
+        operating_point: which detections are kept at inference.
     """
 
     transform: ImageTransform
     backbone: nn.Module
+    operating_point: OperatingPoint = OperatingPoint()
 
     @abstractmethod
     def losses(self, batch: ImageList, features: Features, targets: list[Target]) -> dict[str, Tensor]:
         """Weighted losses by name."""
 
     @abstractmethod
-    def predict(self, batch: ImageList, features: Features, originals: Sizes) -> list[Detections]:
+    def predict(
+        self, batch: ImageList, features: Features, originals: Sizes, point: OperatingPoint
+    ) -> list[Detections]:
         """Detections of each image in its original coordinates, best score first."""
 
     def forward(self, images: list[Tensor], targets: list[Target] | None = None) -> Any:
@@ -41,7 +46,7 @@ class Detector(nn.Module, ABC):
 
         Returns:
             Training: scalar losses by name. Inference: per image ``boxes (D, 4)`` xyxy, ``labels (D,)`` from 1,
-            ``scores (D,)`` descending, ``masks`` (with ``len``, ``crops()`` and ``to_rle()``, see
+            ``scores (D,)`` descending, ``masks`` (with ``len``, ``paste()`` and ``to_rle()``, see
             :class:`gains.models.parts.roi.masks.RoIMasks`), and what the method adds.
 
         Raises:
@@ -53,4 +58,5 @@ class Detector(nn.Module, ABC):
             if targets is None:
                 raise ValueError("a model in training mode needs targets; call .eval() to predict")
             return self.losses(batch, features, targets)
-        return self.predict(batch, features, [(int(image.shape[-2]), int(image.shape[-1])) for image in images])
+        originals = [(int(image.shape[-2]), int(image.shape[-1])) for image in images]
+        return self.predict(batch, features, originals, self.operating_point)

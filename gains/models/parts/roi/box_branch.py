@@ -10,8 +10,9 @@ from torchvision.models.detection.faster_rcnn import TwoMLPHead
 from torchvision.ops import MultiScaleRoIAlign
 
 from gains.contract import Features, Rows, Sizes, Target
-from gains.models.parts.detections import DetectionFilter
+from gains.models.parts.detections import keep_detections
 from gains.models.parts.roi.sampling import RoISampler, RoISamples
+from gains.operating_point import OperatingPoint
 
 
 def roi_pooler(output_size: int) -> MultiScaleRoIAlign:
@@ -125,14 +126,12 @@ class BoxBranch(nn.Module):
     Args:
         head: predicts classes and deltas.
         sampler: draws the RoIs that the box and mask branches train on.
-        filter: what counts as a detection.
     """
 
-    def __init__(self, head: BoxHead, sampler: RoISampler, filter: DetectionFilter) -> None:
+    def __init__(self, head: BoxHead, sampler: RoISampler) -> None:
         super().__init__()
         self.head = head
         self.sampler = sampler
-        self.filter = filter
 
     def losses(
         self, features: Features, proposals: list[Tensor], sizes: Sizes, targets: list[Target]
@@ -146,23 +145,28 @@ class BoxBranch(nn.Module):
         """The RoIs on which the mask branch is to train: those that the box branch has trained on."""
         return samples
 
-    def detect(self, features: Features, proposals: list[Tensor], sizes: Sizes) -> list[Rows]:
-        """Detections of each image, see :class:`DetectionFilter`."""
+    def detect(self, features: Features, proposals: list[Tensor], sizes: Sizes, point: OperatingPoint) -> list[Rows]:
+        """Detections of each image, see :func:`keep_detections`."""
         output = self.head(self.head.pool(features, proposals, sizes))
-        return filter_boxes(self.filter, self.head.decode(output, proposals), output.logits.float().softmax(-1), sizes)
+        return filter_boxes(point, self.head.decode(output, proposals), output.logits.float().softmax(-1), sizes)
 
 
-def filter_boxes(filter: DetectionFilter, decoded: list[Tensor], probabilities: Tensor, sizes: Sizes) -> list[Rows]:
+def filter_boxes(point: OperatingPoint, decoded: list[Tensor], probabilities: Tensor, sizes: Sizes) -> list[Rows]:
     """Detections of a batch from all its refined boxes.
 
     Args:
-        filter: what counts as a detection.
+        point: what counts as a detection.
         decoded: ``(R, D, 4)`` per image; D = K+1 with background in column 0, or 1 box for all classes.
         probabilities: ``(sum R, K+1)`` class probabilities of all images' RoIs in order.
         sizes: of the images.
     """
     parts = torch.split(probabilities, [boxes.shape[0] for boxes in decoded])
     return [
-        filter(boxes[:, 1:] if boxes.shape[1] > 1 else boxes.expand(-1, scores.shape[1] - 1, 4), scores[:, 1:], size)
+        keep_detections(
+            point,
+            boxes[:, 1:] if boxes.shape[1] > 1 else boxes.expand(-1, scores.shape[1] - 1, 4),
+            scores[:, 1:],
+            size,
+        )
         for boxes, scores, size in zip(decoded, parts, sizes, strict=True)
     ]

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from torchvision.ops import clip_boxes_to_image
 
 from gains.contract import Features, Rows, Sizes, Target
-from gains.models.parts.detections import DetectionFilter
 from gains.models.parts.roi.box_branch import BoxHead, filter_boxes
 from gains.models.parts.roi.sampling import RoISampler, RoISamples, match
+from gains.operating_point import OperatingPoint
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,6 @@ class CascadeBoxBranch(nn.Module):
         head: makes a stage's box head from its ``delta_weights``; deltas must be class-agnostic, for a stage cannot
             know which class's box to hand on.
         sampler: makes a stage's sampler from its ``iou``.
-        filter: what counts as a detection.
         ious: IoU from which a RoI is foreground, per stage.
         delta_weights: per stage, see :class:`BoxHead`.
         loss_weights: factor of the losses, per stage.
@@ -72,7 +71,6 @@ class CascadeBoxBranch(nn.Module):
         self,
         head: Callable[..., BoxHead],
         sampler: Callable[..., RoISampler],
-        filter: DetectionFilter,
         ious: Sequence[float] = (0.5, 0.6, 0.7),
         delta_weights: Sequence[Sequence[float]] = ((10, 10, 5, 5), (20, 20, 10, 10), (30, 30, 15, 15)),
         loss_weights: Sequence[float] = (1.0, 1.0, 1.0),
@@ -90,7 +88,6 @@ class CascadeBoxBranch(nn.Module):
         if any(stage.predictor.bbox_pred.out_features != 4 for stage in self.heads):  # type: ignore[union-attr]
             raise ValueError("the heads of a cascade need class_agnostic=true")
         self.samplers = [sampler(iou=iou) for iou in ious]
-        self.filter = filter
         self.loss_weights = list(loss_weights)
         self.resample = resample
         self.gradient_scale = gradient_scale
@@ -131,8 +128,8 @@ class CascadeBoxBranch(nn.Module):
             boxes.append(refined[keep])
         return boxes
 
-    def detect(self, features: Features, proposals: list[Tensor], sizes: Sizes) -> list[Rows]:
-        """Detections of each image, see :class:`DetectionFilter`; no box is dropped between stages."""
+    def detect(self, features: Features, proposals: list[Tensor], sizes: Sizes, point: OperatingPoint) -> list[Rows]:
+        """Detections of each image, see :func:`filter_boxes`; no box is dropped between stages."""
         boxes, decoded, probabilities = proposals, [], []
         for head in self.heads:
             assert isinstance(head, BoxHead)
@@ -140,4 +137,4 @@ class CascadeBoxBranch(nn.Module):
             probabilities.append(output.logits.float().softmax(-1))
             decoded = head.decode(output, boxes)
             boxes = [clip_boxes_to_image(refined[:, 0], size) for refined, size in zip(decoded, sizes, strict=True)]
-        return filter_boxes(self.filter, decoded, torch.stack(probabilities).mean(0), sizes)
+        return filter_boxes(point, decoded, torch.stack(probabilities).mean(0), sizes)

@@ -12,6 +12,7 @@ from gains.models.parts.detector import Detector
 from gains.models.parts.roi.masks import RoIMasks
 from gains.models.parts.roi.sampling import RoISamples
 from gains.models.parts.transform import ImageTransform, rescale_boxes
+from gains.operating_point import OperatingPoint
 
 
 class TrainsBoxes(Protocol):
@@ -22,8 +23,8 @@ class TrainsBoxes(Protocol):
     ) -> tuple[dict[str, Tensor], RoISamples]:
         """Losses, and the RoIs for the mask branch."""
 
-    def detect(self, features: Features, proposals: list[Tensor], sizes: Sizes) -> list[Rows]:
-        """Detections of each image."""
+    def detect(self, features: Features, proposals: list[Tensor], sizes: Sizes, point: OperatingPoint) -> list[Rows]:
+        """Detections of each image at an operating point."""
 
 
 class TrainsMasks(Protocol):
@@ -57,10 +58,11 @@ class RoIPath(nn.Module):
         box_losses, samples = self.box.losses(features, proposals, batch.image_sizes, targets)
         return {**losses, **box_losses, **self.mask.losses(features, samples, batch.image_sizes, targets)}
 
-    def detect(self, batch: ImageList, features: Features) -> list[Rows]:
+    def detect(self, batch: ImageList, features: Features, point: OperatingPoint) -> list[Rows]:
         """Detections of each image, ``mask_probabilities`` included, in network coordinates."""
+        sizes = batch.image_sizes
         proposals, _ = self.rpn(batch, features)
-        return self.mask.predict(features, self.box.detect(features, proposals, batch.image_sizes), batch.image_sizes)
+        return self.mask.predict(features, self.box.detect(features, proposals, sizes, point), sizes)
 
 
 class TwoStageDetector(RoIPath, Detector):
@@ -86,12 +88,12 @@ class TwoStageDetector(RoIPath, Detector):
         self.transform = transform
         self.backbone = backbone
 
-    def predict(self, batch: ImageList, features: Features, originals: Sizes) -> list[Detections]:
+    def predict(
+        self, batch: ImageList, features: Features, originals: Sizes, point: OperatingPoint
+    ) -> list[Detections]:
         """Detections of each image in its original coordinates, best score first."""
-        return [
-            to_image(found, size, original)
-            for found, size, original in zip(self.detect(batch, features), batch.image_sizes, originals, strict=True)
-        ]
+        found = self.detect(batch, features, point)
+        return [to_image(*image) for image in zip(found, batch.image_sizes, originals, strict=True)]
 
 
 def to_image(found: Rows, size: tuple[int, int], original: tuple[int, int]) -> Detections:
