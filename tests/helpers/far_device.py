@@ -2,12 +2,14 @@
 
 A :class:`Far` tensor reports the device ``meta`` and computes with a CPU tensor inside. Within :class:`FarDevice`, what
 is created with ``device=`` that of a far tensor is far as well. A near tensor with dimensions in the same operation is
-an error, as it would be on a GPU; only as an index is it allowed, as there. Every operation that makes the host wait
-for the device is counted.
+an error, as it would be on a GPU; only as an index is it allowed, as there. Every operation of this package that makes
+the host wait for the device is counted; what torchvision does inside its own functions differs by version.
 """
 
 import contextlib
+import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,11 +17,15 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
+import gains
+
 INDEXING = ("aten.index.", "aten.index_put", "aten._index_put_impl_", "aten._unsafe_index")
 WAITING = ("aten._local_scalar_dense.", "aten.nonzero.", "aten.masked_select.", "aten.equal.", "aten.bincount.")
 DEVICE = torch.device("meta")
 waits: list[str] = []
-"""Operations since the last ``waits.clear()`` for which a GPU would have to finish its queue first."""
+"""Where in this package, since the last ``waits.clear()``, a GPU would have to finish its queue first."""
+PACKAGE = str(Path(gains.__file__).parent)
+LIBRARY = f"{Path(torch.__file__).parent}/"
 
 
 class Far(Tensor):
@@ -53,6 +59,15 @@ def near_only(make: Callable[..., Tensor]) -> Callable[..., Tensor]:
     return plain
 
 
+def note_wait(name: str) -> None:
+    """Keep an operation if the code that asked for it, torch's own left out, is in this package."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith((LIBRARY, __file__)):
+        frame = frame.f_back
+    if frame.f_code.co_filename.startswith(PACKAGE):
+        waits.append(f"{name} in {Path(frame.f_code.co_filename).relative_to(PACKAGE)}:{frame.f_lineno}")
+
+
 def compute(func: Any, args: Any, kwargs: Any) -> Any:
     """Run an operation on what is inside, after a check that all of it is in one place."""
     name, tensors = str(func), [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
@@ -63,9 +78,9 @@ def compute(func: Any, args: Any, kwargs: Any) -> Any:
     if name.startswith(INDEXING) and isinstance(args[0], Far):
         near = [tensor for tensor in near if tensor.is_floating_point()]
         if any(index is not None and index.dtype in (torch.bool, torch.uint8) for index in args[1]):
-            waits.append(name)
+            note_wait(name)
     if leaves or (far and name.startswith(WAITING)):
-        waits.append(name)
+        note_wait(name)
     if far and near and not name.startswith(("aten.copy_", "aten._to_copy")):
         raise RuntimeError(f"{name} meets tensors of two devices: {[tuple(tensor.shape) for tensor in tensors]}")
 

@@ -156,8 +156,8 @@ def test_mixed_precision(subject: Any) -> None:
     assert all(found["scores"].dtype == found["boxes"].dtype == torch.float32 for found in predictions)
 
 
-WAITS = {"condinst": 4, "fastinst": 5}
-"""How often a training step on two images may wait for the device; RoIs are picked by value, so 100 elsewhere."""
+WAITS = {"condinst": 4, "fastinst": 5, "cascade_rcnn_b": 24, "htc": 30}
+"""How often our code may wait for the device in a step on two images. RoIs are picked by value: 16 elsewhere."""
 
 
 def far_target(target: dict[str, Any]) -> dict[str, Any]:
@@ -177,7 +177,7 @@ def test_on_another_device(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with far_device(monkeypatch):
         images = [Far(image) for image in make_images()]
         losses = network.train()(images, targets)
-        assert len(waits) <= WAITS.get(name, 100), waits
+        assert len(waits) <= WAITS.get(name, 16), waits
         total = sum(losses.values())
         total.backward()
         with torch.no_grad():
