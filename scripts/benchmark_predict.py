@@ -26,7 +26,7 @@ from scipy import ndimage
 from torch import Tensor, nn
 
 from gains.export import SUFFIXES, save
-from gains.images.raster import open_rasters
+from gains.images.files import open_rasters
 from gains.masks import InstanceCrops
 from gains.metrics.table import write_json
 from gains.models.build import build_network

@@ -16,7 +16,8 @@ from gains.contract import Target
 from gains.data.augmentation import Augmentation
 from gains.errors import InputError
 from gains.images.files import read_image
-from gains.images.intensity import Intensity, to_unit_rgb, value_range
+from gains.images.intensity import Intensity, known_values, to_unit_rgb, value_range
+from gains.images.options import MAX_PIXELS, ReadOptions
 from gains.masks import InstanceCrops
 from gains.rle import RLE
 
@@ -24,12 +25,15 @@ DerivedTarget = Callable[[InstanceCrops, Tensor], Any]
 """Computes a further target from the augmented masks and labels, such as the anomaly maps."""
 
 
-def to_network_range(pixels: npt.NDArray[Any], intensity: Intensity = "full_range") -> npt.NDArray[np.float32]:
+def to_network_range(
+    pixels: npt.NDArray[Any], intensity: Intensity = "full_range", name: str = "image"
+) -> npt.NDArray[np.float32]:
     """Any image ``(H, W)`` or ``(H, W, 3)`` as the network takes it: RGB float32 ``(H, W, 3)`` in [0, 1].
 
     ``intensity`` says which values become 0 and 1, see :func:`gains.images.intensity.value_range`.
     """
-    return to_unit_rgb(pixels, value_range(pixels, intensity))
+    values = known_values(pixels, intensity, name, "dataset.intensity")
+    return to_unit_rgb(values, value_range(values, intensity))
 
 
 @dataclass(frozen=True)
@@ -123,13 +127,21 @@ class InstanceDataset(Dataset[tuple[Tensor, Target]]):
         crowd = [bool(entry.get("iscrowd", 0)) for entry in objects]
         return [entry["segmentation"] for entry in objects], [entry["label"] for entry in objects], crowd
 
+    def pixels(self, index: int) -> npt.NDArray[Any]:
+        """One image as stored, see :func:`gains.images.files.read_image`."""
+        entry = self.annotations.images[self.names[index]]
+        # Whoever prepared an image has allowed its size.
+        allowed = max(MAX_PIXELS, int(entry["height"]) * int(entry["width"]))
+        options = ReadOptions(intensity=self.intensity, max_pixels=allowed, prefix="dataset.")
+        return read_image(self.annotations.root / "images" / entry["file_name"], options)
+
     def __getitem__(self, index: int) -> tuple[Tensor, Target]:
         """Image ``(3, H, W)`` float32 in [0, 1] and its target (see :class:`Target`).
 
         Without augmentation the target also holds ``rles`` and ``iscrowd``, what an evaluator compares with.
         """
         entry = self.annotations.images[self.names[index]]
-        image = to_network_range(read_image(self.annotations.root / "images" / entry["file_name"]), self.intensity)
+        image = to_network_range(self.pixels(index), self.intensity, str(entry["file_name"]))
         rles, labels, crowd = self.ground_truth(index)
         size = (int(entry["height"]), int(entry["width"]))
         if image.shape[:2] != size:

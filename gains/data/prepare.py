@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from gains.data.splits import SPLITS, read_groups, split_by_ratio
 from gains.errors import InputError
 from gains.files import replacing_folder
 from gains.images.files import write_image
+from gains.images.options import ReadOptions
 
 
 @dataclass(frozen=True)
@@ -26,12 +27,14 @@ class Prepared:
         instances: number of instances of each category.
         splits: image names of train, val and test.
         official: whether the division is the data set's own.
+        notes: what reading the images had to tell.
     """
 
     root: Path
     instances: dict[str, int]
     splits: dict[str, list[str]]
     official: bool
+    notes: list[str] = field(default_factory=list)
 
 
 def prepare(
@@ -80,7 +83,9 @@ def prepare(
         division = {"seed": seed, "ratios": list(ratios), "official": official is not None}
         _write_json(partial / "splits.json", division | splits, indent=1)
     counts = np.bincount([entry["category_id"] for entry in coco["annotations"]], minlength=len(names) + 1)
-    return Prepared(root, dict(zip(names, counts[1:].tolist(), strict=True)), splits, official is not None)
+    instances = dict(zip(names, counts[1:].tolist(), strict=True))
+    reading: ReadOptions | None = getattr(source, "reading", None)
+    return Prepared(root, instances, splits, official is not None, reading.notes.lines() if reading else [])
 
 
 def check_root(root: Path, overwrite: bool) -> None:

@@ -17,6 +17,9 @@ class Files(Protocol):
     def read(self, name: str) -> bytes:
         """The bytes of one file."""
 
+    def source(self, name: str) -> Path | bytes:
+        """What to read it from: its path, or its bytes where it has none."""
+
     def where(self, name: str) -> str:
         """What an error message calls it."""
 
@@ -35,6 +38,10 @@ class FolderFiles:
             return (self.folder / name).read_bytes()
         except OSError as error:
             raise InputError(f"{self.where(name)} cannot be read: {error.strerror}") from None
+
+    def source(self, name: str) -> Path:
+        """Its path."""
+        return self.folder / name
 
     def where(self, name: str) -> str:
         """Its path."""
@@ -65,6 +72,10 @@ class ZipFiles:
             return self.archive.read(name)
         except (OSError, zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, EOFError) as error:
             raise InputError(f"{self.where(name)} cannot be read: {error}") from None
+
+    def source(self, name: str) -> bytes:
+        """The bytes of one entry."""
+        return self.read(name)
 
     def where(self, name: str) -> str:
         """Archive and entry."""

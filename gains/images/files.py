@@ -1,6 +1,6 @@
-"""Reading and writing image files without losing range, each with the library that is strict about its format."""
+"""Any image file, by one set of rules: what training prepares is what prediction sees."""
 
-import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,53 +8,125 @@ import imagecodecs
 import numpy as np
 import numpy.typing as npt
 import tifffile
-from PIL import Image, UnidentifiedImageError
 
 from gains.errors import InputError
 from gains.files import replacing
+from gains.images.channels import choose_channels, gray_or_rgb
+from gains.images.intensity import dim_note, is_dim, known_values
+from gains.images.limits import check_pixels
+from gains.images.options import ReadOptions
+from gains.images.raster import ArrayRaster, Raster
+from gains.images.still import TURNED, decode_indices, decode_still
+from gains.images.tiff import TIFF_MAGIC, tiff_labels, tiff_rasters
 
-IMAGE_SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp")
-PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
-TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 PNG_LEVEL = 3  # takes 40 % of the time of the default 6 and writes 5 % more
-PALETTE = b"\x03"  # the PNG colour type, stored in byte 25
 
 
-def read_image(path: str | Path) -> npt.NDArray[Any]:
-    """Read a PNG, TIFF, JPEG or BMP file; the content decides, not the suffix.
+def open_rasters(source: Path | bytes, options: ReadOptions | None = None, name: str | None = None) -> list[Raster]:
+    """The images of a file: one, or each page (time point, plane of a stack, image of a series) of a TIFF file.
 
-    Palettes become RGB, alpha is dropped, bits become 0 and 255. The orientation tag of JPEG files is not applied:
-    annotations count stored rows and columns.
+    TIFF files are read tile by tile, strip by strip or memory-mapped; other formats can only be read whole. The content
+    decides, not the suffix.
 
-    Returns:
-        ``(H, W)`` or ``(H, W, 3)``; uint8, uint16 or float32.
+    Args:
+        source: path of a file, or its bytes.
+        options: channels and limits; what there is to say is added to its notes.
+        name: what errors and notes call it; None takes the path.
 
     Raises:
-        InputError: if the file is missing, damaged, no image, or of a kind that has no such form.
+        InputError: if the file is missing, damaged, too large or no image, or its channels do not fit.
     """
-    try:
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}") from None
-    return decode_image(data, str(path))
+    options = options or ReadOptions()
+    name = name or str(source)
+    if _magic(source, name) in TIFF_MAGIC:
+        return tiff_rasters(source, name, options)
+    pixels = decode_still(_bytes(source, name), name, options)
+    stacked = pixels[:, :, None] if pixels.ndim == 2 else pixels
+    chosen = choose_channels(options, stacked.shape[2], stacked.shape[2] == 3, name)
+    return [ArrayRaster(gray_or_rgb(stacked[:, :, chosen]), name)]
 
 
-def decode_image(data: bytes, name: str) -> npt.NDArray[Any]:
-    """As :func:`read_image`, from the bytes of a file; ``name`` is what an error calls it."""
-    return _canonical(_decode(data, name), name)
+def read_image(
+    source: str | Path | bytes, options: ReadOptions | None = None, name: str | None = None
+) -> npt.NDArray[Any]:
+    """The one image of a file, whole.
+
+    Args:
+        source: path of a file, or its bytes.
+        options: channels, intensity and limits; what there is to say is added to its notes.
+        name: what errors and notes call it; None takes the path.
+
+    Returns:
+        ``(H, W)`` or ``(H, W, 3)``; uint8, uint16 or float32 of values that the intensity can place.
+
+    Raises:
+        InputError: as :func:`open_rasters`, or if the file holds several images, or values that the intensity cannot
+            place.
+    """
+    options = options or ReadOptions()
+    source = Path(source) if isinstance(source, str) else source
+    name = name or str(source)
+    rasters = open_rasters(source, options, name)
+    if len(rasters) != 1:
+        raise InputError(f"{name} holds {len(rasters)} images, as pages or planes of a stack; save each as one image")
+    height, width = rasters[0].size
+    check_pixels((height, width), options, name)
+    pixels = rasters[0].read((0, 0, width, height))
+    setting = options.setting("intensity")
+    if not np.isfinite(pixels).any():
+        raise InputError(f"{name} holds no finite pixel value; see what wrote it")
+    values = known_values(pixels, options.intensity, name, setting)
+    if values.dtype == np.uint16 and is_dim(float(values.max()), values.dtype, options.intensity):
+        options.notes.add(name, dim_note(setting))
+    return np.ascontiguousarray(values)
 
 
-def decode_labels(data: bytes, name: str) -> npt.NDArray[Any]:
+def check_size(
+    size: Sequence[int], annotated: Sequence[int], name: str, owner: str, options: ReadOptions | None = None
+) -> None:
+    """See that an image has the size that its annotations say.
+
+    Args:
+        size: height and width, as read.
+        annotated: height and width.
+        name: of the image.
+        owner: what the annotations are called.
+        options: with which it was read; they know whether it was turned.
+
+    Raises:
+        InputError: if it has not.
+    """
+    if tuple(size[:2]) == tuple(annotated[:2]):
+        return
+    turned = options is not None and options.notes.has(name, TURNED)
+    hint = ""
+    if turned and tuple(size[:2]) == tuple(annotated[1::-1]):
+        hint = "; it was annotated unturned, so take the EXIF orientation out of the file, or turn the annotations"
+    raise InputError(
+        f"{name} is {size[0]}x{size[1]} pixels{' once turned upright' if turned else ''}, but {owner} says "
+        f"{annotated[0]}x{annotated[1]} (height x width){hint}"
+    )
+
+
+def decode_labels(source: Path | bytes, name: str, options: ReadOptions | None = None) -> npt.NDArray[Any]:
     """Decode a label image, whose pixel values are instance numbers; a palette image gives its indices.
+
+    Args:
+        source: path of a file, or its bytes.
+        name: what errors call it.
+        options: limit the number of pixels.
 
     Returns:
         ``(H, W)`` integers, 0 is background.
 
     Raises:
-        InputError: as :func:`decode_image`, or if it has channels, fractions or negative values.
+        InputError: as :func:`read_image`, or if it has channels, fractions or negative values.
     """
-    is_palette = data.startswith(PNG_MAGIC) and data[25:26] == PALETTE
-    labels = _pillow(data, name) if is_palette else _decode(data, name)
+    options = options or ReadOptions()
+    if _magic(source, name) in TIFF_MAGIC:
+        labels = tiff_labels(source, name, options)
+    else:
+        labels = decode_indices(_bytes(source, name), name, options)
     if labels.ndim != 2:
         raise InputError(f"{name} has shape {labels.shape}; a label image has one channel of instance numbers")
     if not np.issubdtype(labels.dtype, np.integer) and (labels % 1 != 0).any():
@@ -86,72 +158,25 @@ def write_image(path: Path, pixels: npt.NDArray[Any]) -> None:
             )
 
 
-def _decode(data: bytes, name: str) -> npt.NDArray[Any]:
-    """The raw array of a file: ``(H, W)`` or ``(H, W, C)``, any type."""
-    if not data:
-        raise InputError(f"{name} is empty (0 bytes); copy or download it again")
-    if data.startswith(PNG_MAGIC):
+def _magic(source: Path | bytes, name: str) -> bytes:
+    """The first four bytes."""
+    if isinstance(source, bytes):
+        head = source[:4]
+    else:
         try:
-            pixels: npt.NDArray[Any] = imagecodecs.png_decode(data)
-        except (imagecodecs.PngError, ValueError, RuntimeError) as error:
-            raise InputError(f"{name} is a damaged PNG file: {error}") from None
-        return pixels
-    if data.startswith(TIFF_MAGIC):
-        return _decode_tiff(data, name)
-    return _pillow(data, name)
+            with source.open("rb") as file:
+                head = file.read(4)
+        except OSError as error:
+            raise InputError(f"{name} cannot be read: {error.strerror}") from None
+    if not head:
+        raise InputError(f"{name} is empty (0 bytes); copy or download it again")
+    return head
 
 
-def _pillow(data: bytes, name: str) -> npt.NDArray[Any]:
-    """JPEG and BMP; palette PNG as indices. Pillow refuses cut-off files, where others return grey stripes."""
+def _bytes(source: Path | bytes, name: str) -> bytes:
+    if isinstance(source, bytes):
+        return source
     try:
-        with Image.open(io.BytesIO(data)) as image:
-            if image.format not in ("PNG", "JPEG", "MPO", "BMP", "DIB"):
-                raise InputError(f"{name} is a {image.format} file; use PNG, TIFF, JPEG or BMP")
-            if image.mode == "CMYK" or (image.mode == "P" and image.format != "PNG"):
-                return np.asarray(image.convert("RGB"))
-            return np.asarray(image)
-    except UnidentifiedImageError:
-        raise InputError(f"{name} is not an image file; use PNG, TIFF, JPEG or BMP") from None
-    except Image.DecompressionBombError:
-        raise InputError(f"{name} has more pixels than are read from this format; save it as TIFF or PNG") from None
-    except (OSError, ValueError, SyntaxError) as error:
-        raise InputError(f"{name} is a damaged image file: {error}") from None
-
-
-def _decode_tiff(data: bytes, name: str) -> npt.NDArray[Any]:
-    """First series of a TIFF file with its channels last."""
-    try:
-        with tifffile.TiffFile(io.BytesIO(data)) as file:
-            series = file.series[0]
-            empty = [place for place, axis in enumerate(series.axes) if axis not in "YX" and series.shape[place] == 1]
-            axes = "".join(axis for place, axis in enumerate(series.axes) if place not in empty)
-            pixels: npt.NDArray[Any] = np.squeeze(series.asarray(), axis=tuple(empty))
-    # tifffile and the codecs below it raise whatever a damaged byte leads to.
-    except Exception as error:
-        raise InputError(f"{name} is a damaged TIFF file: {error}") from None
-    if pixels.ndim == 3 and axes[0] in "SC" and pixels.shape[0] in (3, 4):
-        return np.moveaxis(pixels, 0, -1)
-    if pixels.ndim != 2 and not (pixels.ndim == 3 and axes[-1] in "SC"):
-        raise InputError(f"{name} holds a stack of shape {series.shape} ({series.axes}); save each plane as one image")
-    return pixels
-
-
-def _canonical(pixels: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
-    """Gray or RGB in one of the three types that the application knows."""
-    if pixels.ndim == 3:
-        channels = pixels.shape[2]
-        if channels not in (2, 3, 4):
-            raise InputError(f"{name} has {channels} channels; use one (gray) or three (RGB)")
-        # Two channels are gray and alpha, four are RGB and alpha.
-        pixels = pixels[:, :, 0] if channels == 2 else pixels[:, :, :3]
-    if pixels.size == 0 or pixels.ndim not in (2, 3):
-        raise InputError(f"{name} has shape {pixels.shape}; an image needs rows and columns")
-    if pixels.dtype == np.bool_:
-        pixels = pixels.astype(np.uint8) * np.uint8(255)
-    elif np.issubdtype(pixels.dtype, np.floating):
-        pixels = pixels.astype(np.float32)
-    elif pixels.dtype not in (np.uint8, np.uint16):
-        if not np.issubdtype(pixels.dtype, np.integer) or pixels.min() < 0 or pixels.max() > np.iinfo(np.uint16).max:
-            raise InputError(f"{name} has {pixels.dtype} pixels outside 0..65535; save it with 8 or 16 bits, or float")
-        pixels = pixels.astype(np.uint16)
-    return np.ascontiguousarray(pixels)
+        return source.read_bytes()
+    except OSError as error:
+        raise InputError(f"{name} cannot be read: {error.strerror}") from None

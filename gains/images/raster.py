@@ -1,18 +1,20 @@
 """Images read region by region, so that memory follows the tile and not the image."""
 
-from collections.abc import Sequence
-from pathlib import Path
+import itertools
+import math
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from gains.errors import InputError
-from gains.images.files import IMAGE_SUFFIXES, TIFF_MAGIC, read_image
-from gains.images.tiff_regions import TiffRegions
+from gains.images.channels import choose_channels, gray_or_rgb
+from gains.images.options import ReadOptions
 from gains.rle import Box
 
-MAX_CHANNELS = 3
+ABSURD_SIDE = 8
+"""Pixels: a stack of more planes than this, whose shorter side is no longer, is an array saved the wrong way round."""
 
 
 class Raster(Protocol):
@@ -21,13 +23,40 @@ class Raster(Protocol):
     Attributes:
         name: what an error calls it.
         size: height and width in pixels.
+        page: its number in its file, from 1; planes that are missing there are counted.
     """
 
     name: str
     size: tuple[int, int]
+    page: int
 
     def read(self, box: Box) -> npt.NDArray[Any]:
         """Pixels ``(h, w)`` or ``(h, w, 3)`` of a box, as stored."""
+
+
+class Stack(Protocol):
+    """Planes of one size in a file.
+
+    Attributes:
+        name: what an error calls it.
+        size: height and width in pixels.
+        lengths: of the other axes, by letter: S (samples of a pixel), C (channels), T, Z, I or Q (pages), ...
+        is_rgb: whether the first three samples are red, green and blue.
+    """
+
+    name: str
+    size: tuple[int, int]
+    lengths: dict[str, int]
+    is_rgb: bool
+
+    def read(self, plane: dict[str, int], box: Box) -> npt.NDArray[Any]:
+        """Pixels ``(h, w, samples)`` of a box of the plane with these indices along the axes other than S."""
+
+    def is_missing(self, plane: dict[str, int]) -> bool:
+        """Whether the file names a plane, but has no data of it."""
+
+    def is_elsewhere(self, plane: dict[str, int]) -> bool:
+        """Whether a plane lies in another file of a set, with which it is read."""
 
 
 class ArrayRaster:
@@ -41,7 +70,7 @@ class ArrayRaster:
         InputError: for another shape or type, or an image without pixels.
     """
 
-    def __init__(self, pixels: npt.NDArray[Any], name: str = "image") -> None:
+    def __init__(self, pixels: npt.NDArray[Any], name: str = "image", page: int = 1) -> None:
         if pixels.ndim == 3 and pixels.shape[2] == 1:
             pixels = pixels[:, :, 0]
         if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] not in (3, 4)):
@@ -51,6 +80,7 @@ class ArrayRaster:
         if pixels.dtype.kind not in "buif":
             raise InputError(f"{name} has {pixels.dtype} pixels; use integers or floats")
         self.name = name
+        self.page = page
         self.pixels = pixels[:, :, :3] if pixels.ndim == 3 else pixels
         self.size = (int(pixels.shape[0]), int(pixels.shape[1]))
 
@@ -60,120 +90,132 @@ class ArrayRaster:
         return self.pixels[y0:y1, x0:x1]
 
 
-class TiffRaster:
-    """One plane of a TIFF file, whose channels are picked and read only where asked for.
+class ArrayStack:
+    """A stack that is in memory already.
 
     Args:
-        regions: the open file.
-        plane: index along each axis but rows, columns and the channels'.
-        axis: letter of the channel axis; None if there is none.
-        channels: which channels, one (gray) to three (RGB).
+        pixels: any integer or float type.
+        axes: a letter for each of its axes, Y and X among them.
     """
 
-    def __init__(self, regions: TiffRegions, plane: dict[str, int], axis: str | None, channels: Sequence[int]) -> None:
-        self.regions = regions
+    is_rgb = False
+
+    def __init__(self, pixels: npt.NDArray[Any], axes: str, name: str) -> None:
+        rest = [axis for axis in axes if axis not in "YX"]
+        order = [axes.index(axis) for axis in [*rest, "Y", "X"]]
+        self.pixels = pixels.transpose(order)
+        self.name = name
+        self.lengths = dict(zip(rest, self.pixels.shape, strict=False))
+        self.size = (int(self.pixels.shape[-2]), int(self.pixels.shape[-1]))
+
+    def read(self, plane: dict[str, int], box: Box) -> npt.NDArray[Any]:
+        """Pixels of a box, a view."""
+        x0, y0, x1, y1 = box
+        chosen = self.pixels[tuple(plane.get(axis, slice(None)) for axis in self.lengths)][..., y0:y1, x0:x1]
+        return np.moveaxis(chosen, 0, -1) if chosen.ndim == 3 else chosen[:, :, None]
+
+    def is_missing(self, plane: dict[str, int]) -> bool:
+        """Nothing is."""
+        return False
+
+    def is_elsewhere(self, plane: dict[str, int]) -> bool:
+        """All is here."""
+        return False
+
+
+class PlaneRaster:
+    """One plane of a stack, whose channels are picked and read only where asked for.
+
+    Args:
+        stack: the open file.
+        plane: index along each axis but those of rows, columns and channels.
+        axis: letter of the channel axis; None if there is none.
+        channels: which channels, one (gray) to three (RGB).
+        page: see :class:`Raster`.
+    """
+
+    def __init__(
+        self, stack: Stack, plane: dict[str, int], axis: str | None, channels: Sequence[int], page: int
+    ) -> None:
+        self.stack = stack
         self.plane = plane
         self.axis = axis
         self.channels = list(channels)
-        self.name = str(regions.path)
-        self.size = regions.size
+        self.name = stack.name
+        self.size = stack.size
+        self.page = page
 
     def read(self, box: Box) -> npt.NDArray[Any]:
         """Pixels of a box; with two channels the third is 0."""
         if self.axis in (None, "S"):
-            stacked = self.regions.read(self.plane, box)[:, :, self.channels]
-        else:
-            assert self.axis is not None
-            planes = [self.regions.read({**self.plane, self.axis: index}, box) for index in self.channels]
-            stacked = np.concatenate(planes, axis=2)
-        return _as_gray_or_rgb(stacked)
+            return gray_or_rgb(self.stack.read(self.plane, box)[:, :, self.channels])
+        return gray_or_rgb(np.concatenate([self.stack.read(plane, box) for plane in self.planes()], axis=2))
+
+    def planes(self) -> list[dict[str, int]]:
+        """Indices of the planes that its channels lie in."""
+        if self.axis is None or self.axis == "S":
+            return [self.plane]
+        return [{**self.plane, self.axis: index} for index in self.channels]
 
 
-def open_rasters(path: Path, channels: Sequence[int] | None = None) -> list[Raster]:
-    """The images of a file: one, or each page (time point, plane of a stack) of a TIFF file.
-
-    TIFF files are read tile by tile, strip by strip or memory-mapped, of a pyramid the full resolution; other formats
-    can only be read whole.
+def stack_rasters(stack: Stack, options: ReadOptions, first_page: int = 1) -> list[Raster]:
+    """The planes of a stack, each an image with its channels; those that are missing are noted.
 
     Args:
-        path: PNG, TIFF, JPEG or BMP.
-        channels: indices from 0 of one to three channels; None takes gray or RGB as it is.
+        stack: an open file.
+        options: say which channels, and get a note about planes that are missing.
+        first_page: number of the first plane.
 
     Raises:
-        InputError: if the file is missing, damaged or no image, or its channels do not fit.
+        InputError: if the choice of channels does not fit, or the planes have no sensible shape.
     """
-    if channels is not None and not 1 <= len(channels) <= MAX_CHANNELS:
-        raise InputError(f"channels={list(channels)} must name one channel (gray) to three (red, green, blue)")
-    try:
-        with path.open("rb") as file:
-            is_tiff = file.read(4) in TIFF_MAGIC
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}") from None
-    return _tiff_rasters(path, channels) if is_tiff else [_whole_raster(path, channels)]
+    axis = _channel_axis(stack, options.channels)
+    count = stack.lengths[axis] if axis else 1
+    _check_shape(stack)
+    picked = choose_channels(options, count, stack.is_rgb and axis == "S", stack.name)
+    rasters: list[Raster] = []
+    absent: list[int] = []
+    for page, plane in enumerate(_planes(stack, without=axis), first_page):
+        raster = PlaneRaster(stack, plane, axis, picked, page)
+        if any(map(stack.is_missing, raster.planes())):
+            absent.append(page)
+        elif not stack.is_elsewhere(raster.planes()[0]):
+            rasters.append(raster)
+    if absent:
+        numbers = ", ".join(map(str, absent[:10])) + (", ..." if len(absent) > 10 else "")
+        if not rasters:
+            raise InputError(f"{stack.name} has no data of the planes it names; copy all files of its set")
+        total = len(rasters) + len(absent)
+        options.notes.add(stack.name, f"{len(absent)} of {total} planes are missing and left out ({numbers})")
+    return rasters
 
 
-def is_image(path: Path) -> bool:
-    """Whether a file in a folder is to be read, by its suffix."""
-    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
+def _planes(stack: Stack, without: str | None) -> Iterator[dict[str, int]]:
+    """Every combination of indices along the axes other than S, the axis ``without`` left out."""
+    axes = [axis for axis in stack.lengths if axis not in ("S", without)]
+    for indices in itertools.product(*(range(stack.lengths[axis]) for axis in axes)):
+        yield dict(zip(axes, indices, strict=True))
 
 
-def _whole_raster(path: Path, channels: Sequence[int] | None) -> Raster:
-    try:
-        pixels = read_image(path)
-    except MemoryError:
-        raise InputError(
-            f"{path} does not fit into memory, or its size is damaged; a TIFF file would be read tile by tile"
-        ) from None
-    return ArrayRaster(_pick(pixels, channels, path), str(path))
-
-
-def _tiff_rasters(path: Path, channels: Sequence[int] | None) -> list[Raster]:
-    regions = TiffRegions(path)
-    axis = _channel_axis(regions, channels)
-    count = regions.lengths[axis] if axis else 1
-    picked = _checked(channels, count, path) if channels is not None else _default_channels(axis, count, path)
-    rasters = [TiffRaster(regions, plane, axis, picked) for plane in regions.planes(without=axis)]
-    # The last pixel tells of a file that ends early, or claims a size it has not, before the work begins.
-    height, width = regions.size
-    rasters[-1].read((width - 1, height - 1, width, height))
-    return [*rasters]
-
-
-def _channel_axis(regions: TiffRegions, channels: Sequence[int] | None) -> str | None:
-    """Samples or channels; a stack without either becomes the channels where the user picks some."""
+def _channel_axis(stack: Stack, channels: Sequence[int] | None) -> str | None:
+    """Samples or channels; pages of no known meaning become the channels where the user picks some."""
+    samples, planes = stack.lengths.get("S", 1), stack.lengths.get("C", 1)
+    if samples > 1 and planes > 1:
+        raise InputError(f"{stack.name} has {planes} channels of {samples} colours each; save each channel as a file")
     for axis in "SC":
-        if axis in regions.lengths:
+        if stack.lengths.get(axis, 1) > 1:
             return axis
-    others = [axis for axis, length in regions.lengths.items() if axis not in "YX" and length > 1]
-    return others[0] if channels is not None and len(others) == 1 else None
+    others = [axis for axis, length in stack.lengths.items() if length > 1]
+    return others[0] if channels is not None and len(others) == 1 and others[0] in "IQ" else None
 
 
-def _default_channels(axis: str | None, count: int, path: Path) -> list[int]:
-    if axis is None or count == 1 or (axis == "S" and count == 2):
-        return [0]
-    if count == 3 or (axis == "S" and count == 4):
-        return [0, 1, 2]
-    raise InputError(f"{path} has {count} channels; choose one to three of them, such as channels=[0]")
-
-
-def _checked(channels: Sequence[int], count: int, path: Path) -> list[int]:
-    outside = [index for index in channels if not 0 <= index < count]
-    if outside:
-        raise InputError(f"channels={list(channels)}: {path} has {count} channels, counted from 0 to {count - 1}")
-    return list(channels)
-
-
-def _pick(pixels: npt.NDArray[Any], channels: Sequence[int] | None, path: Path) -> npt.NDArray[Any]:
-    if channels is None:
-        return pixels
-    stacked = pixels[:, :, None] if pixels.ndim == 2 else pixels
-    return _as_gray_or_rgb(stacked[:, :, _checked(channels, stacked.shape[2], path)])
-
-
-def _as_gray_or_rgb(stacked: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """``(h, w, 1 to 3)`` as ``(h, w)`` or ``(h, w, 3)``."""
-    if stacked.shape[2] == 1:
-        return stacked[:, :, 0]
-    if stacked.shape[2] == 2:
-        return np.concatenate([stacked, np.zeros_like(stacked[:, :, :1])], axis=2)
-    return stacked
+def _check_shape(stack: Stack) -> None:
+    """Refuse rows and channels that took the places of pages and columns."""
+    height, width = stack.size
+    planes = math.prod(length for axis, length in stack.lengths.items() if axis not in "SC")
+    if min(height, width) <= ABSURD_SIDE < planes:
+        raise InputError(
+            f"{stack.name} holds {planes} pages of {height}x{width} pixels: an array (rows, columns, channels) saved "
+            "row by row; save it with the channels first, or as tifffile.imwrite(path, array, "
+            "photometric='minisblack', planarconfig='contig')"
+        )

@@ -1,10 +1,8 @@
 """Regions of a TIFF file: memory-mapped where it is stored plainly, else only the tiles or strips that are needed."""
 
-import itertools
+import io
 import math
 import weakref
-from collections import OrderedDict
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,53 +11,86 @@ import numpy.typing as npt
 import tifffile
 
 from gains.errors import InputError
+from gains.images.colour import colour_of
+from gains.images.limits import check_pixels
+from gains.images.options import ReadOptions
+from gains.images.tiff_segments import Segments
 from gains.rle import Box
 
-CACHE_BYTES = 256 * 2**20
-"""Decoded tiles or strips kept, so that neighbouring regions do not decode them again."""
+
+class OpenTiff:
+    """A TIFF file that is closed when nothing reads it any more.
+
+    Args:
+        source: its path, or its bytes.
+
+    Raises:
+        Exception: whatever tifffile raises for damaged bytes.
+    """
+
+    def __init__(self, source: Path | bytes) -> None:
+        self.file: Any = tifffile.TiffFile(io.BytesIO(source) if isinstance(source, bytes) else source)
+        weakref.finalize(self, self.file.close)
 
 
 class TiffRegions:
-    """The first series of a TIFF file at full resolution.
+    """One series of a TIFF file at full resolution, a :class:`gains.images.raster.Stack`.
 
     Attributes:
-        size: height and width.
-        lengths: length of each axis by tifffile's letter: Y, X, S (samples), C (channels), T, Z, and I or Q (pages).
+        dtype: of the stored values.
+        planes: how many there are, the channels of one taken together.
+
+    Args:
+        opened: the file.
+        series: of tifffile, one of the file's.
+        name: of the file, for errors.
+        options: limit what is decoded in one piece.
+        raw: give samples as stored, as label images need them, not as gray or RGB.
 
     Raises:
-        InputError: if the file is damaged or holds no image.
+        InputError: if the file is damaged, has an unknown colour model, or values that are no numbers.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, opened: OpenTiff, series: Any, name: str, options: ReadOptions, raw: bool = False) -> None:
+        self.name = name
+        self._opened = opened
+        self._series = series
+        self._options = options
+        self._axes: str = series.axes
+        self._stored: dict[str, int] = dict(zip(self._axes, series.shape, strict=True))
+        if not {"Y", "X"} <= self._stored.keys() or 0 in series.shape:
+            raise InputError(f"{name} has pixels of shape {series.shape} ({self._axes}); without rows and columns")
+        if series.dtype.kind not in "buif":
+            raise InputError(f"{name} has {series.dtype} pixels; use integers or floats")
+        self.size = (self._stored["Y"], self._stored["X"])
+        colour = None if raw else colour_of(series.keyframe, name)
+        self._convert = None if colour is None else colour.convert
+        self.is_rgb = colour is not None and colour.is_rgb
+        self.lengths = {axis: length for axis, length in self._stored.items() if axis not in "YXS"}
+        self.lengths["S"] = self._stored.get("S", 1) if colour is None else colour.samples
+        self.dtype = series.dtype
+        self.planes = math.prod(length for axis, length in self.lengths.items() if axis not in "SC")
+        self._whole: npt.NDArray[Any] | None = None
         try:
-            self._file = tifffile.TiffFile(path)
-            self._series = self._file.series[0]
-            self._axes: str = self._series.axes
-            self.lengths: dict[str, int] = dict(zip(self._axes, self._series.shape, strict=True))
-            self.size = (self.lengths["Y"], self.lengths["X"])
-            self._mapped = tifffile.memmap(path, series=0, mode="r") if self._plain() else None
-            keyframe = self._series.keyframe
-            if math.prod(keyframe.chunked) > len(keyframe.dataoffsets):
-                raise ValueError(f"{len(keyframe.dataoffsets)} tiles or strips do not make {self.size} pixels")
-            self._whole: npt.NDArray[Any] | None = None
+            self._mapped = self._map()
+            self._segments = Segments(series, name, options)
         # tifffile raises whatever a damaged byte leads to.
         except Exception as error:
-            raise InputError(f"{path} is a damaged TIFF file, or holds no image: {error!r}") from None
-        if 0 in self._series.shape:
-            raise InputError(f"{path} has shape {self._series.shape}: no pixels")
-        if self._series.dtype.kind not in "buif":
-            raise InputError(f"{path} has {self._series.dtype} pixels; use integers or floats")
-        # The planes of a file share it, so it is closed when the last of them is forgotten.
-        weakref.finalize(self, self._file.close)
-        self._cache: OrderedDict[tuple[int, int], npt.NDArray[Any]] = OrderedDict()
-        self._cached = 0
+            raise damaged(name, error) from None
 
-    def planes(self, without: str | None = None) -> Iterator[dict[str, int]]:
-        """Every combination of indices along the axes other than Y, X and S, the axis ``without`` left out."""
-        axes = [axis for axis in self._axes if axis not in "YXS" and axis != without]
-        for indices in itertools.product(*(range(self.lengths[axis]) for axis in axes)):
-            yield dict(zip(axes, indices, strict=True))
+    def is_missing(self, plane: dict[str, int]) -> bool:
+        """Whether the file names a plane, but has no data of it."""
+        number = self._page(plane)
+        if self._mapped is not None or number is None:
+            return False
+        page = self._series.pages[number]
+        return page is None or not any(page.databytecounts)
+
+    def is_elsewhere(self, plane: dict[str, int]) -> bool:
+        """Whether a plane lies in another file of a set, with which it is read."""
+        number = self._page(plane)
+        page = None if number is None else self._series.pages[number]
+        return page is not None and page.parent is not self._opened.file
 
     def read(self, plane: dict[str, int], box: Box) -> npt.NDArray[Any]:
         """One region.
@@ -69,31 +100,44 @@ class TiffRegions:
             box: pixels ``(x0, y0, x1, y1)``, inside the image.
 
         Returns:
-            ``(h, w, samples)``, as stored.
+            ``(h, w, samples)``, colours as gray or RGB, without alpha.
 
         Raises:
-            InputError: if that part of the file is damaged.
+            InputError: if that part of the file is damaged, or too large to be decoded in one piece.
         """
         try:
-            if self._mapped is not None:
-                return self._slice(self._mapped, plane, box)
-            page = self._page(plane)
-            if page is not None:
-                return self._decode(page, box)
-            if self._whole is None:
-                self._whole = self._series.asarray()
-            return self._slice(self._whole, plane, box)
+            stored = self._read(plane, box)
+            return stored if self._convert is None else self._convert(stored)
+        except InputError:
+            raise
         except Exception as error:
-            raise InputError(f"{self.path} is a damaged TIFF file: {error!r}") from None
+            raise damaged(self.name, error) from None
 
-    def _plain(self) -> bool:
-        """Whether the values lie in the file one after the other, as in memory."""
-        if self._series.dataoffset is None:
-            return False
-        end = self._series.dataoffset + self._series.nbytes
-        if end > self._file.filehandle.size:
-            raise ValueError(f"the file ends after {self._file.filehandle.size} of {end} bytes")
-        return bool(self._series.keyframe.is_memmappable)
+    def _read(self, plane: dict[str, int], box: Box) -> npt.NDArray[Any]:
+        """Mapped, decoded or, where planes and pages do not correspond, from the whole."""
+        if self._mapped is not None:
+            return self._slice(self._mapped, plane, box)
+        page = self._page(plane)
+        if page is not None:
+            return self._segments.read(page, box)
+        if self._whole is None:
+            check_pixels(self._series.shape, self._options, self.name)
+            self._whole = self._series.asarray()
+        return self._slice(self._whole, plane, box)
+
+    def _map(self) -> npt.NDArray[Any] | None:
+        """The series where its values lie in a file one after the other, as in memory; else None."""
+        series, handle = self._series, self._opened.file.filehandle
+        if series.is_multifile or series.transform is not None or series.dataoffset is None:
+            return None
+        end = series.dataoffset + series.nbytes
+        if end > handle.size:
+            raise ValueError(f"the file ends after {handle.size} of {end} bytes")
+        if not handle.is_file or not series.keyframe.is_memmappable:
+            return None
+        dtype = series.dtype.newbyteorder(self._opened.file.byteorder)
+        mapped: npt.NDArray[Any] = handle.memmap_array(dtype, series.shape, offset=series.dataoffset)
+        return mapped
 
     def _slice(self, stored: npt.NDArray[Any], plane: dict[str, int], box: Box) -> npt.NDArray[Any]:
         x0, y0, x1, y1 = box
@@ -105,62 +149,18 @@ class TiffRegions:
     def _page(self, plane: dict[str, int]) -> int | None:
         """Number of the page that holds a plane; None where pages and planes do not correspond one to one."""
         leading = [axis for axis in self._axes if axis not in "YXS"]
-        shape = [self.lengths[axis] for axis in leading]
+        shape = [self._stored[axis] for axis in leading]
         keyframe = self._series.keyframe
-        fits = int(np.prod(shape)) == len(self._series.pages) and keyframe.shaped[1] == 1
         samples = keyframe.shaped[0] * keyframe.shaped[4]
-        if not fits or keyframe.shaped[2:4] != self.size or samples != self.lengths.get("S", 1):
+        as_pages = math.prod(shape) == len(self._series.pages) and self._series.transform is None
+        if not as_pages or keyframe.shaped[1:4] != (1, *self.size) or samples != self._stored.get("S", 1):
             return None
-        index = [plane[axis] for axis in leading]
-        return int(np.ravel_multi_index(index, shape)) if leading else 0
+        return int(np.ravel_multi_index([plane[axis] for axis in leading], shape)) if leading else 0
 
-    def _decode(self, page_number: int, box: Box) -> npt.NDArray[Any]:
-        """Join the parts of a page's tiles or strips."""
-        x0, y0, x1, y1 = box
-        keyframe = self._series.keyframe
-        height = keyframe.tilelength if keyframe.is_tiled else keyframe.rowsperstrip
-        width = keyframe.tilewidth if keyframe.is_tiled else self.size[1]
-        across, down = -(-self.size[1] // width), -(-self.size[0] // height)
-        separate, contiguous = keyframe.shaped[0], keyframe.shaped[4]
-        out = np.zeros((y1 - y0, x1 - x0, separate * contiguous), keyframe.dtype)
-        for sample in range(separate):
-            for row, column in itertools.product(
-                range(y0 // height, -(-y1 // height)), range(x0 // width, -(-x1 // width))
-            ):
-                segment = self._segment(page_number, (sample * down + row) * across + column)
-                if segment is None:
-                    continue
-                top, left = row * height, column * width
-                bottom, right = min(y1, top + segment.shape[0]), min(x1, left + segment.shape[1])
-                rows, columns = slice(max(y0, top), bottom), slice(max(x0, left), right)
-                out[
-                    rows.start - y0 : rows.stop - y0,
-                    columns.start - x0 : columns.stop - x0,
-                    sample * contiguous : (sample + 1) * contiguous,
-                ] = segment[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
-        return out
 
-    def _segment(self, page_number: int, index: int) -> npt.NDArray[Any] | None:
-        """A decoded tile or strip ``(h, w, samples)``, from the cache if it was needed a moment ago."""
-        key = (page_number, index)
-        if key in self._cache:
-            self._cache.move_to_end(key)
-            return self._cache[key]
-        page: Any = self._series.pages[page_number]
-        if page is None or page.databytecounts[index] == 0:
-            return None
-        handle = self._file.filehandle
-        handle.seek(page.dataoffsets[index])
-        encoded = handle.read(page.databytecounts[index])
-        if len(encoded) < page.databytecounts[index]:
-            raise ValueError("the file ends in the middle of its pixels")
-        options: dict[str, Any] = {"_fullsize": bool(page.keyframe.is_tiled)}
-        if page.keyframe.compression in (6, 7, 34892, 33007):  # the JPEG kinds keep their tables in the page
-            options |= {"jpegtables": page.jpegtables, "jpegheader": page.keyframe.jpegheader}
-        decoded, _, _ = page.keyframe.decode(encoded, index, **options)
-        segment: npt.NDArray[Any] = decoded[0]
-        self._cache[key] = segment
-        self._cached += segment.nbytes
-        while self._cached > CACHE_BYTES and len(self._cache) > 1:
-            self._cached -= self._cache.popitem(last=False)[1].nbytes
-        return segment
+def damaged(name: str, error: Exception) -> InputError:
+    """The error for whatever tifffile and its codecs raise."""
+    if isinstance(error, MemoryError):
+        return InputError(f"{name} does not fit into memory, or its size is damaged")
+    text = " ".join(str(error).split()) or type(error).__name__
+    return InputError(f"{name} is a damaged TIFF file, or of a kind that is not read: {text[:200]}")

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from gains.errors import InputError
-from gains.images.intensity import Intensity, to_unit_rgb, value_range
+from gains.images.intensity import Intensity, dim_note, is_dim, known_values, to_unit_rgb, value_range
+from gains.images.notes import Notes
 from gains.images.raster import ArrayRaster, Raster
 from gains.instances import Instances, tighten
 from gains.masks import InstanceCrops
@@ -22,6 +23,7 @@ from gains.models.recipe import Recipe
 from gains.operating_point import SETTINGS
 from gains.prediction.stitching import Pieces, stitch
 from gains.prediction.tiling import TileGrid
+from gains.rle import Box
 
 SAMPLE_PIXELS = 4_000_000
 """About how many pixels of an image its percentiles are taken from."""
@@ -50,6 +52,9 @@ class Predictor:
         intensity: which pixel values become 0 and 1 (see :mod:`gains.images.intensity`); None does as in training. In
             a tiled image percentiles are those of the whole.
 
+    Attributes:
+        notes: what there was to say about images that went through.
+
     Raises:
         InputError: if the tile is not at least 32 pixels, or the overlap does not fit it.
     """
@@ -76,6 +81,7 @@ class Predictor:
             )
         self.batch_size = batch_size
         self.intensity: Intensity = intensity or recipe.intensity
+        self.notes = Notes()
 
     @property
     def categories(self) -> list[str]:
@@ -134,42 +140,34 @@ class Predictor:
         """The tiles ``(3, h, w)`` in [0, 1], padded at the right and bottom where the image is smaller."""
         limits = self._limits(job.raster)
         height, width = job.grid.tile
+        brightest = 0.0
         for box in job.grid.boxes.tolist():
-            pixels = job.raster.read((box[0], box[1], box[2], box[3]))
-            self._check(pixels, job.raster.name)
+            pixels = self._read(job.raster, (box[0], box[1], box[2], box[3]))
+            brightest = max(brightest, float(pixels.max()) if is_dim(1, pixels.dtype, self.intensity) else np.inf)
             values = torch.from_numpy(to_unit_rgb(pixels, limits)).permute(2, 0, 1)
             # What the network sees beyond an image of a training batch: the mean colour, its normalised zero.
             tile = torch.tensor(IMAGENET_MEAN)[:, None, None].repeat(1, height, width)
             tile[:, : values.shape[1], : values.shape[2]] = values
             yield tile
+        if is_dim(brightest, np.dtype(np.uint16), self.intensity):
+            self.notes.add(job.raster.name, dim_note())
+
+    def _read(self, raster: Raster, box: Box) -> npt.NDArray[Any]:
+        """Pixels of a box in a type whose range is known."""
+        return known_values(raster.read(box), self.intensity, raster.name)
 
     def _limits(self, raster: Raster) -> tuple[float, float]:
         """The pixel values that become 0 and 1 in all of an image."""
         height, width = raster.size
         if self.intensity == "full_range":
-            pixels = raster.read((0, 0, 1, 1))
-            stored = pixels.dtype in (np.uint8, np.uint16) or pixels.dtype.kind in "fb"
-            # Images with wider integers are, as in training, 16-bit images in a larger container.
-            return value_range(pixels if stored else pixels.astype(np.uint16), "full_range")
+            return value_range(self._read(raster, (0, 0, 1, 1)), "full_range")
         step = max(1, int(np.ceil(np.sqrt(height * width / SAMPLE_PIXELS))))
-        samples = [
-            raster.read((x, y, min(x + self.tile, width), min(y + self.tile, height)))[::step, ::step].reshape(-1)
-            for y in range(0, height, self.tile)
-            for x in range(0, width, self.tile)
-        ]
+        samples = []
+        for y in range(0, height, self.tile):
+            for x in range(0, width, self.tile):
+                pixels = self._read(raster, (x, y, min(x + self.tile, width), min(y + self.tile, height)))
+                samples.append(pixels[::step, ::step].reshape(-1))
         return value_range(np.concatenate(samples), self.intensity)
-
-    def _check(self, pixels: npt.NDArray[Any], name: str) -> None:
-        """Refuse values that ``full_range`` cannot place, instead of segmenting a white image."""
-        if self.intensity != "full_range" or pixels.dtype in (np.uint8, np.uint16, np.bool_):
-            return
-        finite = pixels[np.isfinite(pixels)]
-        limit = 1 if pixels.dtype.kind == "f" else np.iinfo(np.uint16).max
-        if len(finite) and finite.max() > limit * 1.01:
-            raise InputError(
-                f"{name} has {pixels.dtype} pixels up to {finite.max():g}, expected 0 to {limit}; "
-                "use intensity=percentile"
-            )
 
     @torch.inference_mode()
     def _run(

@@ -10,7 +10,6 @@ import pandas as pd
 from gains.data.dataset import InstanceDataset
 from gains.drawing import draw_instances, enlarge, zoom_of
 from gains.export.overlay import view
-from gains.images.files import read_image
 from gains.images.raster import ArrayRaster
 from gains.masks import InstanceCrops
 from gains.metrics.table import TITLES
@@ -135,7 +134,7 @@ def _compared(
     """Ground truth and prediction of one image, side by side."""
     entry = dataset.annotations.images[dataset.names[index]]
     size = (int(entry["height"]), int(entry["width"]))
-    image = ArrayRaster(read_image(dataset.annotations.root / "images" / entry["file_name"]))
+    image = ArrayRaster(dataset.pixels(index))
     truth, _, _ = dataset.ground_truth(index)
     predicted = [item["segmentation"] for item in sorted(found, key=lambda item: -float(item["score"]))]
     pictures = []

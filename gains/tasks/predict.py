@@ -19,7 +19,12 @@ from gains.errors import InputError
 from gains.export import SUFFIXES, check_formats, save
 from gains.export.coco import merge_coco
 from gains.files import PARTIAL, replacing
-from gains.images.raster import Raster, is_image, open_rasters
+from gains.images.files import open_rasters
+from gains.images.listing import is_image, note_others
+from gains.images.notes import Notes
+from gains.images.options import ReadOptions
+from gains.images.raster import Raster
+from gains.images.still import READABLE
 from gains.instances import Instances
 from gains.operating_point import SETTINGS as POINT
 from gains.prediction.predictor import Predictor, load_model
@@ -67,7 +72,8 @@ def run(config: DictConfig) -> None:
     formats = list(config.formats)
     check_formats(formats)
     output = Path(config.output)
-    files = find_images(str(config.input), output)
+    notes = Notes()
+    files = find_images(str(config.input), output, notes)
     predictor = load_model(
         config.checkpoint,
         config.accelerator,
@@ -78,23 +84,26 @@ def run(config: DictConfig) -> None:
         trust=config.trust,
         **{name: config[name] for name in POINT},
     )
+    options = ReadOptions(config.channels, predictor.intensity, config.max_pixels, notes=notes)
+    predictor.notes = notes
     settings = claim(output, config, predictor)
     with tqdm(total=len(files), bar_format="{l_bar}{bar}| {n:.1f}/{total} files [{elapsed}<{remaining}]") as bar:
         try:
-            failures = predict_files(predictor, files, config, Progress(bar))
+            failures = predict_files(predictor, files, config, options, Progress(bar))
         except KeyboardInterrupt:
             bar.close()
             print("interrupted; finished images are kept, the same command goes on")
             raise SystemExit(130) from None
-    finish(output, formats, settings, failures)
+    finish(output, formats, settings, failures, notes.lines())
 
 
-def find_images(pattern: str, output: Path) -> dict[str, Path]:
+def find_images(pattern: str, output: Path, notes: Notes) -> dict[str, Path]:
     """Files of an ``input``, by the name that their results get.
 
     Args:
         pattern: a file, a folder (its own files, not those of folders in it), or a glob pattern (``**`` for any depth).
         output: folder of results, in which no input is looked for.
+        notes: get a line about image files that are not read.
 
     Raises:
         InputError: if there is none.
@@ -103,18 +112,20 @@ def find_images(pattern: str, output: Path) -> dict[str, Path]:
     if path.is_file():
         found = [path]
     elif path.is_dir():
-        found = sorted(file for file in path.iterdir() if file.is_file() and is_image(file))
+        files = sorted(file for file in path.iterdir() if file.is_file())
+        found = [file for file in files if is_image(file)]
+        note_others(files, notes)
         if not found:
-            raise InputError(f"input={pattern} holds no PNG, TIFF, JPEG or BMP file; for folders in it: '{path}/**/*'")
+            raise InputError(f"input={pattern} holds no {READABLE} file; for folders in it: '{path}/**/*'")
     else:
         root = Path(path.anchor)
         matches = sorted(root.glob(str(path.relative_to(root)) if path.anchor else pattern))
         results = output.resolve()
-        found = [
-            file for file in matches if file.is_file() and is_image(file) and results not in file.resolve().parents
-        ]
+        files = [file for file in matches if file.is_file() and results not in file.resolve().parents]
+        found = [file for file in files if is_image(file)]
+        note_others(files, notes)
         if not found:
-            raise InputError(f"input={pattern} is no file, no folder, and matches no PNG, TIFF, JPEG or BMP file")
+            raise InputError(f"input={pattern} is no file, no folder, and matches no {READABLE} file")
     return _names(found)
 
 
@@ -175,7 +186,7 @@ def claim(output: Path, config: DictConfig, predictor: Predictor) -> dict[str, A
 
 
 def predict_files(
-    predictor: Predictor, files: dict[str, Path], config: DictConfig, progress: Progress
+    predictor: Predictor, files: dict[str, Path], config: DictConfig, options: ReadOptions, progress: Progress
 ) -> dict[Path, str]:
     """Predict and save every image that is not done; returns what is wrong with files that could not be read."""
     output, formats = Path(config.output), list(config.formats)
@@ -187,13 +198,13 @@ def predict_files(
                 progress.add(path, 1)
                 continue
             try:
-                rasters = open_rasters(path, config.channels)
+                rasters = open_rasters(path, options)
             except InputError as error:
                 failures[path] = str(error)
                 progress.add(path, 1)
                 continue
-            for number, raster in enumerate(rasters, 1):
-                item = Item(name if len(rasters) == 1 else f"{name}_p{number:03d}", path, len(rasters))
+            for raster in rasters:
+                item = Item(name if len(rasters) == 1 else f"{name}_p{raster.page:03d}", path, len(rasters))
                 if len(rasters) > 1 and not config.overwrite and is_done(output, item.name, formats):
                     progress.add(path, 1 / item.pages)
                 else:
@@ -225,7 +236,9 @@ def _save(output: Path, item: Item, raster: Raster, instances: Instances, config
     write_record(output, make_record(item.name, item.path, instances, raster))
 
 
-def finish(output: Path, formats: list[str], settings: dict[str, Any], failures: dict[Path, str]) -> None:
+def finish(
+    output: Path, formats: list[str], settings: dict[str, Any], failures: dict[Path, str], notes: list[str]
+) -> None:
     """Join tables, write the report, print what was done; exits with status 1 if there are failures."""
     records = read_records(output, MAX_PICTURES)
     if "coco" in formats:
@@ -235,6 +248,8 @@ def finish(output: Path, formats: list[str], settings: dict[str, Any], failures:
     write_prediction_report(output / "report.html", records, settings, list(failures.values()))
     count = sum(record.count for record in records)
     print(f"{count} instances in {len(records)} images; {output / 'report.html'} shows them")
+    for note in notes:
+        print(f"note: {note}")
     if failures:
         print(f"{len(failures)} of the files could not be predicted:")
         for message in failures.values():

@@ -51,8 +51,11 @@ def build_source(form: DictConfig) -> Source:
     try:
         source: Source = instantiate(form)
     except InstantiationException as error:
-        if isinstance(error.__cause__, InputError):
-            raise error.__cause__ from None
+        cause: BaseException | None = error
+        while isinstance(cause, InstantiationException):
+            cause = cause.__cause__
+        if isinstance(cause, InputError):
+            raise cause from None
         raise
     return source
 
@@ -72,4 +75,5 @@ def summary(prepared: Prepared) -> str:
     instances = ", ".join(f"{count} {name}" for name, count in prepared.instances.items())
     division = "official division" if prepared.official else "seeded division"
     total = sum(map(len, prepared.splits.values()))
-    return f"{total} images ({division}: {images})\n{instances}\nprepared: {prepared.root}"
+    notes = "".join(f"\nnote: {note}" for note in prepared.notes)
+    return f"{total} images ({division}: {images})\n{instances}{notes}\nprepared: {prepared.root}"

@@ -22,6 +22,7 @@ from gains import cli
 from gains.config import compose
 from gains.errors import InputError
 from gains.export import SUFFIXES
+from gains.images.notes import Notes
 from gains.tasks import predict
 from helpers.blob_finder import draw_disks
 
@@ -185,7 +186,7 @@ def test_names_of_nested_and_equal_files(tmp_path: Path) -> None:
         file.parent.mkdir(exist_ok=True)
         file.write_bytes(b"")
     (tmp_path / "link.png").symlink_to(tmp_path / "z.png")
-    found = predict.find_images(f"{tmp_path}/**/*", tmp_path / "results")
+    found = predict.find_images(f"{tmp_path}/**/*", tmp_path / "results", Notes())
     assert {name: path.name for name, path in found.items()} == {
         "a/x_png": "x.png",
         "a/x_tif": "x.tif",
@@ -222,16 +223,14 @@ def test_what_is_missing_is_named(settings: dict[str, Any], name: str) -> None:
         ({"overlap": 96}, "overlap less than it"),
         ({"accelerator": "tpu"}, "use auto, cpu or gpu"),
         ({"checkpoint": "gone.ckpt"}, "does not exist"),
-        ({"channels": []}, None),
+        ({"channels": []}, "channels=.* must name one channel"),
+        ({"channels": 3}, "channels=3 must name one channel"),
+        ({"max_pixels": 0}, "max_pixels=0 must be a whole number"),
     ],
 )
-def test_wrong_settings(settings: dict[str, Any], wrong: dict[str, Any], message: str | None) -> None:
-    if message is None:
-        with pytest.raises(SystemExit):
-            predict.run(configured(**{**settings, **wrong}))
-    else:
-        with pytest.raises(InputError, match=message):
-            predict.run(configured(**{**settings, **wrong}))
+def test_wrong_settings(settings: dict[str, Any], wrong: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        predict.run(configured(**{**settings, **wrong}))
 
 
 def test_output_that_is_a_file(settings: dict[str, Any], tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ from gains.data.source import ImageRecord, Instance
 from gains.errors import InputError
 from gains.formats.archives import FolderFiles, ZipFiles, check_relative, open_files, unique_names
 from gains.formats.coco import to_rle
-from gains.images.files import decode_image
+from gains.images.files import check_size, read_image
+from gains.images.options import ReadOptions
 
 # "group" is what prepare writes from a groups file, which alone decides the split.
 STANDARD_IMAGE = ("id", "file_name", "height", "width", "license", "flickr_url", "coco_url", "date_captured", "group")
@@ -25,12 +26,16 @@ class Coco:
         source: the json file, or a folder with one json file (``annotations.json`` if there are several).
         images: folder or zip archive of the images; by default ``images`` beside the json file, else its folder. File
             names of the json are looked up in it with, then without their own folder.
+        reading: how images are read.
 
     Raises:
         InputError: if the json file or one of its entries is unsound; the message names file and entry.
     """
 
-    def __init__(self, source: str | Path | None, images: str | Path | None = None) -> None:
+    def __init__(
+        self, source: str | Path | None, images: str | Path | None = None, reading: ReadOptions | None = None
+    ) -> None:
+        self.reading = reading or ReadOptions()
         self.path = annotation_file(source)
         coco = read_coco(self.path)
         self.category_names = self._categories(coco["categories"])
@@ -52,12 +57,9 @@ class Coco:
         names = unique_names([image["file_name"] for image in self.images.values()])
         for name, (image_id, image) in zip(names, self.images.items(), strict=True):
             file = self._find(image["file_name"])
-            pixels = decode_image(self.files.read(file), self.files.where(file))
-            if pixels.shape[:2] != (image["height"], image["width"]):
-                raise InputError(
-                    f"{self.files.where(file)} is {pixels.shape[0]}x{pixels.shape[1]} pixels, but {self.path} says "
-                    f"{image['height']}x{image['width']} (height x width)"
-                )
+            where = self.files.where(file)
+            pixels = read_image(self.files.source(file), self.reading, where)
+            check_size(pixels.shape, (image["height"], image["width"]), where, str(self.path), self.reading)
             extra = {key: value for key, value in image.items() if key not in STANDARD_IMAGE}
             yield ImageRecord(name, pixels, self.instances[image_id], extra=extra)
 

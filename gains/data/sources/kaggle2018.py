@@ -9,7 +9,9 @@ from gains.data.source import ImageRecord, Instance
 from gains.errors import InputError
 from gains.formats.archives import open_files
 from gains.formats.labels import encode_mask
-from gains.images.files import IMAGE_SUFFIXES, decode_image
+from gains.images.files import read_image
+from gains.images.listing import IMAGE_SUFFIXES
+from gains.images.options import ReadOptions
 
 SAMPLE_FILE = re.compile(r"(?:.*/)?(?P<sample>[^/]+)/(?P<kind>images|masks)/[^/]+", re.IGNORECASE)
 
@@ -29,6 +31,7 @@ class Kaggle2018:
 
     Args:
         source: ``stage1_train.zip`` or the folder it unpacks to.
+        reading: how images are read.
 
     Raises:
         InputError: if there are no such samples, or one has no image, several images or no masks.
@@ -36,7 +39,8 @@ class Kaggle2018:
 
     categories = ["nucleus"]  # noqa: RUF012
 
-    def __init__(self, source: str | Path | None) -> None:
+    def __init__(self, source: str | Path | None, reading: ReadOptions | None = None) -> None:
+        self.reading = reading or ReadOptions()
         self.files = open_files(source)
         self.samples: dict[str, _Sample] = {}
         for name in self.files.names:
@@ -57,14 +61,14 @@ class Kaggle2018:
 
     def __iter__(self) -> Iterator[ImageRecord]:
         for name, sample in self.samples.items():
-            pixels = decode_image(self.files.read(sample.images[0]), self.files.where(sample.images[0]))
+            pixels = read_image(self.files.source(sample.images[0]), self.reading, self.files.where(sample.images[0]))
             instances = [self._instance(mask, pixels.shape[:2]) for mask in sample.masks]
             yield ImageRecord(name, pixels, instances)
 
     def _instance(self, name: str, size: tuple[int, ...]) -> Instance:
         """One nucleus from its mask file."""
         where = self.files.where(name)
-        mask = decode_image(self.files.read(name), where)
+        mask = read_image(self.files.source(name), ReadOptions(max_pixels=self.reading.max_pixels), where)
         if mask.ndim == 3:
             mask = mask.max(axis=2)
         if mask.shape != size:

@@ -4,12 +4,15 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 import numpy as np
+import numpy.typing as npt
 
 from gains.data.source import ImageRecord, Instance
 from gains.errors import InputError
 from gains.formats.archives import FolderFiles, ZipFiles, open_files, unique_names
 from gains.formats.labels import encode_components, encode_labels
-from gains.images.files import IMAGE_SUFFIXES, decode_image, decode_labels
+from gains.images.files import check_size, decode_labels, read_image
+from gains.images.listing import IMAGE_SUFFIXES
+from gains.images.options import ReadOptions
 
 LABEL_FOLDERS = ("masks", "mask", "labels", "label")
 LABEL_ENDINGS = ("_cp_masks", "_masks", "_mask", "_labels", "_label")
@@ -31,12 +34,20 @@ class LabelImages:
         source: folder or zip archive of label images and, unless ``images`` is given, images.
         images: folder or zip archive of the images.
         category: name of what the labels mark.
+        reading: how images are read.
 
     Raises:
         InputError: if there are no pairs, or a file lacks its partner.
     """
 
-    def __init__(self, source: str | Path | None, images: str | Path | None = None, category: str = "cell") -> None:
+    def __init__(
+        self,
+        source: str | Path | None,
+        images: str | Path | None = None,
+        category: str = "cell",
+        reading: ReadOptions | None = None,
+    ) -> None:
+        self.reading = reading or ReadOptions()
         self.categories = [category]
         self.label_files = open_files(source)
         self.image_files = self.label_files if images is None else open_files(images, "dataset.images")
@@ -65,15 +76,19 @@ class LabelImages:
 
     def __iter__(self) -> Iterator[ImageRecord]:
         for name, (picture, label) in zip(self.names, self.pairs, strict=True):
-            pixels = decode_image(self.image_files.read(picture), self.image_files.where(picture))
-            yield ImageRecord(name, pixels, self._instances(label, pixels.shape[:2]))
+            where = self.image_files.where(picture)
+            pixels = read_image(self.image_files.source(picture), self.reading, where)
+            labels = self._labels(label)
+            check_size(pixels.shape, labels.shape, where, self.label_files.where(label), self.reading)
+            yield ImageRecord(name, pixels, self._instances(label, labels))
 
-    def _instances(self, name: str, size: tuple[int, ...]) -> list[Instance]:
+    def _labels(self, name: str) -> npt.NDArray[np.int64]:
+        """The numbers of a label image."""
+        return decode_labels(self.label_files.source(name), self.label_files.where(name), self.reading)
+
+    def _instances(self, name: str, labels: npt.NDArray[np.int64]) -> list[Instance]:
         """All instances of a label image."""
         where = self.label_files.where(name)
-        labels = decode_labels(self.label_files.read(name), where)
-        if labels.shape != size:
-            raise InputError(f"{where} is {labels.shape[0]}x{labels.shape[1]} pixels, its image {size[0]}x{size[1]}")
         if np.array_equal(np.unique(labels), [0, 255]) and len(encode_components(labels)) > 1:
             raise InputError(
                 f"{where} holds 0 and 255 only, in several places: a binary mask, not a label image; "

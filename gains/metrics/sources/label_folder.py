@@ -12,7 +12,8 @@ import tifffile
 from gains.data.sources.label_images import LABEL_ENDINGS, is_label
 from gains.errors import InputError
 from gains.formats.labels import encode_labels
-from gains.images.files import TIFF_MAGIC, decode_labels
+from gains.images.files import decode_labels
+from gains.images.tiff import TIFF_MAGIC
 from gains.metrics.sources.instances import GroundTruth, ImageNames, Instances, Predictions
 from gains.rle import RLE
 

@@ -1,0 +1,105 @@
+"""TIFF files: every image of its own that one holds, region by region."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gains.errors import InputError
+from gains.images.options import ReadOptions
+from gains.images.raster import Raster, stack_rasters
+from gains.images.series import copies_and_others, images_of
+from gains.images.tiff_regions import OpenTiff, TiffRegions, damaged
+
+TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+ORIENTATION = 274
+
+
+def tiff_rasters(source: Path | bytes, name: str, options: ReadOptions) -> list[Raster]:
+    """The images of a TIFF file: of each series that is an image of its own every plane.
+
+    Of a pyramid the full resolution is read. Thumbnails, labels, smaller copies and images of another kind than the
+    largest are left out, and noted.
+
+    Args:
+        source: path of the file, or its bytes.
+        name: what errors and notes call it.
+        options: see :class:`ReadOptions`.
+
+    Raises:
+        InputError: if the file is damaged, of a kind that is not read, or its channels do not fit.
+    """
+    opened, series = _open(source, name)
+    with _quiet():
+        stacks = [TiffRegions(opened, each, name, options) for each in series]
+        kinds = [f"{stack.lengths['S'] * stack.lengths.get('C', 1)} x {stack.dtype.name}" for stack in stacks]
+        left_out = copies_and_others(stacks, kinds)
+        for position, reason in left_out.items():
+            height, width = stacks[position].size
+            options.notes.add(name, f"image {position + 1} of {len(stacks)} ({height}x{width}) left out: {reason}")
+        rasters: list[Raster] = []
+        page = 1
+        for position, stack in enumerate(stacks):
+            if position not in left_out:
+                rasters += stack_rasters(stack, options, page)
+                page += stack.planes
+        _note_orientation(series[0].keyframe, name, options)
+        if rasters:
+            # The last pixel tells of a file that ends early, or claims a size it has not, before the work begins.
+            height, width = rasters[-1].size
+            rasters[-1].read((width - 1, height - 1, width, height))
+    return rasters
+
+
+def tiff_labels(source: Path | bytes, name: str, options: ReadOptions) -> npt.NDArray[Any]:
+    """The one plane of a label image, its values as stored, whatever colours they stand for.
+
+    Raises:
+        InputError: if the file is damaged, or holds more than one plane.
+    """
+    opened, series = _open(source, name)
+    if len(series) > 1:
+        raise InputError(f"{name} holds {len(series)} images; a label image is one plane of instance numbers")
+    stack = TiffRegions(opened, series[0], name, options, raw=True)
+    if stack.planes > 1:
+        raise InputError(f"{name} holds a stack of {stack.planes} planes; save each plane as one label image")
+    height, width = stack.size
+    with _quiet():
+        pixels = stack.read({axis: 0 for axis in stack.lengths if axis != "S"}, (0, 0, width, height))
+    return pixels[:, :, 0] if pixels.shape[2] == 1 else pixels
+
+
+def _open(source: Path | bytes, name: str) -> tuple[OpenTiff, list[Any]]:
+    """An open file and the series that are images."""
+    with _quiet():
+        try:
+            opened = OpenTiff(source)
+            series = images_of(opened.file.series)
+        # tifffile raises whatever a damaged byte leads to.
+        except Exception as error:
+            raise damaged(name, error) from None
+    if not series:
+        raise InputError(f"{name} is a damaged TIFF file: it holds no image")
+    return opened, series
+
+
+def _note_orientation(page: Any, name: str, options: ReadOptions) -> None:
+    value = page.tags.valueof(ORIENTATION, 1)
+    if value != 1:
+        options.notes.add(name, f"read as stored, its TIFF orientation {value} not applied, as in Fiji and QuPath")
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without tifffile's log: what matters of it is noted or refused here, with the name of the file."""
+    log = logging.getLogger("tifffile")
+    before, log.disabled = log.disabled, True
+    try:
+        with np.errstate(all="ignore"):
+            yield
+    finally:
+        log.disabled = before
