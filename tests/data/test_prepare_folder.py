@@ -38,7 +38,12 @@ def records(masks: Any, pixels: Any) -> list[ImageRecord]:
         Instance("cell", encode_mask(masks[0]), {"source": 3, "area": -1}),
         Instance("nucleus", encode_mask(masks[1]), {"iscrowd": 1}),
     ]
-    kinds = [pixels, np.repeat(pixels[..., None], 3, 2), pixels.astype(np.uint16) * 257, pixels.astype(np.float32) / 255]
+    kinds = [
+        pixels,
+        np.repeat(pixels[..., None], 3, 2),
+        pixels.astype(np.uint16) * 257,
+        pixels.astype(np.float32) / 255,
+    ]
     return [
         ImageRecord(f"image_{index}", kinds[index % 4], instances if index else [], extra={"stain": "DAPI", "id": 99})
         for index in range(10)
