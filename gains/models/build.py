@@ -138,9 +138,10 @@ def _check_node(node: Any, trust: Sequence[str], source: str) -> None:
     odd = [key for key in node if key.startswith("_") and key not in ("_target_", "_partial_")]
     if odd or ("_partial_" in node and ("_target_" not in node or type(node["_partial_"]) is not bool)):
         raise InputError(f"{source} has the key {(odd or ['_partial_'])[0]!r}, which means nothing there")
-    target = node.get("_target_", "")
-    known = isinstance(target, str) and target.startswith(tuple(f"{package}." for package in trust))
-    if "_target_" in node and target not in model_targets() and not known:
+    target = node.get("_target_")
+    own = isinstance(target, str) and target.startswith(tuple(f"{package}." for package in trust))
+    known = own or (isinstance(target, str) and target in model_targets())
+    if "_target_" in node and not known:
         raise InputError(
             f"{source} names {target!r}, which is no part of a model here; it is not loaded. "
             "If it is your own package and you know the file: trust=[PACKAGE]"

@@ -1,11 +1,15 @@
 """From scored boxes to the detections of an image: score cut, class-wise NMS, cap."""
 
+from typing import cast
+
 import torch
 from torch import Tensor
 from torchvision.ops import batched_nms, clip_boxes_to_image, remove_small_boxes
 
-from gains.contract import Rows
+from gains.contract import Detections, Rows
+from gains.models.parts.full_image_masks import FullImageMasks
 from gains.operating_point import OperatingPoint
+from gains.suppression import mask_nms
 
 
 def keep_detections(point: OperatingPoint, boxes: Tensor, probabilities: Tensor, size: tuple[int, int]) -> Rows:
@@ -28,6 +32,24 @@ def keep_detections(point: OperatingPoint, boxes: Tensor, probabilities: Tensor,
     chosen, scores, category, roi = chosen[solid], scores[solid], category[solid], roi[solid]
     keep = batched_nms(chosen.float(), scores.float(), category, point.nms_iou)[: point.max_detections]
     return {"boxes": chosen[keep], "labels": category[keep] + 1, "scores": scores[keep], "roi": roi[keep]}
+
+
+def suppress_masks(found: Detections, point: OperatingPoint) -> Detections:
+    """NMS on the masks of one image's detections, if the point asks for it, and the cap after it.
+
+    Args:
+        found: detections at the point's :meth:`~gains.operating_point.OperatingPoint.candidates`, the best first.
+        point: its ``nms``, ``nms_iou``, ``nms_across_categories`` and ``max_detections``.
+    """
+    if point.nms == "box":
+        return found
+    masks = found["masks"].paste()
+    scores, labels = found["scores"].cpu().double().numpy(), found["labels"].cpu().numpy()
+    keep = mask_nms(masks, scores, labels, point.nms_iou, point.nms_across_categories)[: point.max_detections]
+    chosen = torch.from_numpy(keep).to(found["scores"].device)
+    tensors = {name: value for name, value in found.items() if isinstance(value, Tensor)}
+    rows = {name: value[chosen] for name, value in tensors.items()}
+    return cast(Detections, {**rows, "masks": FullImageMasks(masks.select(keep.tolist()))})
 
 
 def split_detections(detections: list[Rows]) -> tuple[list[Tensor], Tensor]:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torchvision.models.detection.image_list import ImageList
 
 from gains.contract import Detections, Features, Sizes, Target
+from gains.models.parts.detections import suppress_masks
 from gains.models.parts.transform import ImageTransform
 from gains.operating_point import OperatingPoint
 
@@ -59,4 +60,5 @@ class Detector(nn.Module, ABC):
                 raise ValueError("a model in training mode needs targets; call .eval() to predict")
             return self.losses(batch, features, targets)
         originals = [(int(image.shape[-2]), int(image.shape[-1])) for image in images]
-        return self.predict(batch, features, originals, self.operating_point)
+        found = self.predict(batch, features, originals, self.operating_point.candidates())
+        return [suppress_masks(image, self.operating_point) for image in found]
