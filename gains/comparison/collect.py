@@ -13,6 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from gains.errors import InputError
+from gains.metrics.names import MAIN
 from gains.metrics.stored import StoredStatistics, read_statistics
 
 CONFIG, RESULTS, STATISTICS, CURVES = "config.yaml", "results.json", "statistics.npz", "metrics.csv"
@@ -77,7 +78,7 @@ def read_run(folder: Path) -> Run:
         results = json.loads((folder / RESULTS).read_text())
         fold = config["dataset"].get("fold")
         key = Key(config["dataset"]["name"], config["model"]["name"], config["seed"], -1 if fold is None else fold)
-        results["metrics"]["segm_map"]  # a results.json of something else ends here
+        results["metrics"][MAIN]  # a results.json of something else ends here
     except (OSError, ValueError, KeyError, TypeError, YAMLError, OmegaConfBaseException) as error:
         raise InputError(f"{folder} is no finished run of gains train: {type(error).__name__} {error}") from error
     return Run(key, folder, results, read_statistics(folder / STATISTICS), _curve(folder / CURVES))
@@ -113,6 +114,6 @@ def _curve(path: Path) -> list[tuple[int, float]]:
     if not path.is_file():
         return []
     with path.open(newline="") as file:
-        rows = [(row.get("step"), row.get("val/segm_map")) for row in csv.DictReader(file)]
+        rows = [(row.get("step"), row.get(f"val/{MAIN}")) for row in csv.DictReader(file)]
     points = [(int(float(step)), float(value)) for step, value in rows if step and value]
     return [(step, value) for step, value in points if not math.isnan(value)]

@@ -10,16 +10,10 @@ from typing import Any
 from gains.comparison.collect import Run
 from gains.comparison.statistics import Difference, Unit, compare, mean_ranks, spread, units_of
 from gains.metrics.arrangement import GROUPS
+from gains.metrics.names import BY_NAME
 from gains.metrics.subregions import by_arrangement
 
-COLUMNS = {
-    "segm_map": "mAP",
-    "segm_map_50": "AP50",
-    "segm_map_75": "AP75",
-    "aji": "AJI",
-    "pq": "PQ",
-    "f1_50": "F1",
-}
+COLUMNS = {name: BY_NAME[name].short for name in ("segm_map", "segm_map_50", "segm_map_75", "aji", "pq", "f1_50")}
 """Metrics of the main table, by name."""
 REGIONS = {"covered_recall": "covered part", "rest_recall": "the rest", "precision": "precision"}
 

@@ -12,7 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from gains.metrics.matching.intersections import FloatArray
-from gains.metrics.summary import METRICS, CategoryStatistics, summarise
+from gains.metrics.names import BY_NAME
+from gains.metrics.statistics import CategoryStatistics
+from gains.metrics.summary import summarise
 
 LEVEL = 0.95
 Interval = list[float]
@@ -41,9 +43,9 @@ def draw_weights(images: int, samples: int, seed: int) -> npt.NDArray[np.int64]:
 def resample(statistics: Mapping[str, CategoryStatistics], weights: npt.NDArray[np.int64]) -> Resampled:
     """Metrics of each sample, from ``weights (S, I)`` in the order of the statistics' images."""
     drawn = [summarise(statistics, line.astype(np.float64)) for line in weights]
-    metrics = {name: np.array([overall[name] for overall, _ in drawn]) for name in METRICS}
+    metrics = {name: np.array([overall[name] for overall, _ in drawn]) for name in BY_NAME}
     per_category = {
-        category: {name: np.array([single[category][name] for _, single in drawn]) for name in METRICS}
+        category: {name: np.array([single[category][name] for _, single in drawn]) for name in BY_NAME}
         for category in statistics
     }
     return Resampled(metrics, per_category)

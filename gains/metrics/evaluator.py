@@ -9,8 +9,10 @@ from torch import distributed
 from torchmetrics import Metric
 
 from gains.metrics.matching.rows import Row, compare
+from gains.metrics.names import METRICS
+from gains.metrics.statistics import CategoryStatistics
 from gains.metrics.subregions import by_arrangement
-from gains.metrics.summary import METRICS, THRESHOLDED, CategoryStatistics, per_image, summarise
+from gains.metrics.summary import per_image, summarise
 
 
 class InstanceSegmentationEvaluator(Metric):
@@ -84,7 +86,7 @@ class InstanceSegmentationEvaluator(Metric):
         results = {
             "metrics": overall | setting,
             "per_category": {name: metrics | setting for name, metrics in per_category.items()},
-            "score_thresholds": {name: self.score_threshold if name in THRESHOLDED else None for name in METRICS},
+            "score_thresholds": {metric.name: None if metric.capped else self.score_threshold for metric in METRICS},
             "notes": self._notes(),
         }
         if self.arrangement:

@@ -16,8 +16,8 @@ import numpy.typing as npt
 from gains.errors import InputError
 from gains.files import replacing
 from gains.metrics.average_precision import IOU_THRESHOLDS, Ranking
+from gains.metrics.statistics import CategoryStatistics
 from gains.metrics.subregions import LieStatistics
-from gains.metrics.summary import CategoryStatistics
 
 VERSION = 1
 Arrays = dict[str, npt.NDArray[Any]]

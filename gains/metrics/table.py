@@ -13,28 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from gains.files import replacing
-from gains.metrics.summary import CAPPED, METRICS
-
-TITLES = {
-    "segm_map": "mAP masks",
-    "segm_map_50": "AP50 masks",
-    "segm_map_75": "AP75 masks",
-    "bbox_map": "mAP boxes",
-    "bbox_map_50": "AP50 boxes",
-    "bbox_map_75": "AP75 boxes",
-    "aji_paper": "AJI paper protocol",
-    "aji": "AJI standard",
-    "aji_plus": "AJI+",
-    "pq": "PQ",
-    "sq": "SQ",
-    "rq": "RQ",
-    "f1_50": "F1 at IoU 0.5",
-    "precision_50": "precision at IoU 0.5",
-    "recall_50": "recall at IoU 0.5",
-    "f1_75": "F1 at IoU 0.75",
-    "dice": "Dice of matches",
-}
-COUNT_TITLES = {"n_images": "images", "n_ground_truth": "ground truths", "n_predictions": "predictions"}
+from gains.metrics.names import COUNTS, METRICS
 
 
 def print_table(results: Mapping[str, Any], title: str = "Results", console: Console | None = None) -> None:
@@ -72,14 +51,15 @@ def _table(results: Mapping[str, Any], title: str, separator: str) -> Table:
     for name in [name for name, _, _ in columns] + (["difference"] if differences else []):
         table.add_column(name, justify="right", no_wrap=True)
     threshold = f">= {results['metrics']['score_threshold']:g}"
-    for name in METRICS:
+    for metric, following in zip(METRICS, (*METRICS[1:], None), strict=True):
+        name = metric.name
         cells = [_cell(values.get(name), intervals.get(name), separator) for _, values, intervals in columns]
         if differences:
             change = differences[name]
             cells.append(_cell(change["difference"], [change["low"], change["high"]], separator, "+"))
-        last = name in ("bbox_map_75", "aji_plus", "dice")
-        table.add_row(TITLES[name], "any" if name in CAPPED else threshold, *cells, end_section=last)
-    for name, text in COUNT_TITLES.items():
+        last = following is None or metric.group != following.group
+        table.add_row(metric.title, "any" if metric.capped else threshold, *cells, end_section=last)
+    for name, text in COUNTS.items():
         table.add_row(text, "", *(str(values.get(name, "")) for _, values, _ in columns))
     return table
 

@@ -12,7 +12,7 @@ from gains.drawing import draw_instances, enlarge, zoom_of
 from gains.export.overlay import view
 from gains.images.raster import ArrayRaster
 from gains.masks import InstanceCrops
-from gains.metrics.table import TITLES
+from gains.metrics.names import BY_NAME, HEADLINES, METRICS
 from gains.prediction.records import THUMBNAIL_SIDE, jpeg
 from gains.reports.html import (
     Picture,
@@ -28,7 +28,6 @@ from gains.reports.html import (
 )
 from gains.rle import RLE, run_lengths
 
-HEADLINES = ("segm_map", "segm_map_50", "aji", "pq", "f1_50")
 IMAGE_METRICS = ("f1_50", "aji", "pq", "dice")
 SETTINGS = ("model", "checkpoint", "dataset", "split")
 
@@ -65,13 +64,15 @@ def write_evaluation_report(
         _compared(dataset, dataset.names.index(str(name)), found[ids[str(name)]], row)
         for name, row in images.head(max_pictures).iterrows()
     ]
-    shown = {title: _metric(metrics.get(name)) for name, title in TITLES.items() if name in HEADLINES}
-    overall = [[title, *(values.get(name) for values in _columns(results).values())] for name, title in TITLES.items()]
-    header = ["image", "truths", "missed", "predictions", "false", *(TITLES[name] for name in IMAGE_METRICS)]
+    shown = {metric.title: _metric(metrics.get(metric.name)) for metric in HEADLINES}
+    overall = [
+        [metric.title, *(values.get(metric.name) for values in _columns(results).values())] for metric in METRICS
+    ]
+    header = ["image", "truths", "missed", "predictions", "false", *(BY_NAME[name].title for name in IMAGE_METRICS)]
     parts = [
         cards({"images": number(len(ids)), **shown}),
         section("Metrics", table(["metric", *_columns(results)], overall), bullets(results.get("notes", []), "notes")),
-        section("Per image", histograms({TITLES[name]: images[name].dropna() for name in IMAGE_METRICS[:3]})),
+        section("Per image", histograms({BY_NAME[name].title: images[name].dropna() for name in IMAGE_METRICS[:3]})),
         section("Instances", histograms(_distributions(dataset, [entry for each in found.values() for entry in each]))),
         section(
             "Worst images first",
@@ -145,7 +146,7 @@ def _compared(
         picture, masks = view(InstanceCrops.from_rle(rles, size), image, THUMBNAIL_SIDE)
         plain = jpeg(enlarge(picture, zoom_of(picture)))
         pictures.append(Picture(jpeg(draw_instances(picture, masks)), plain, note))
-    line = ", ".join(f"{TITLES[name]}: {_metric(measured[name])}" for name in IMAGE_METRICS)
+    line = ", ".join(f"{BY_NAME[name].title}: {_metric(measured[name])}" for name in IMAGE_METRICS)
     return pictures, dataset.names[index], line
 
 

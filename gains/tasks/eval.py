@@ -7,6 +7,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from gains.data.datamodule import InstanceDataModule
 from gains.errors import InputError
+from gains.metrics.names import MAIN
 from gains.models.checkpoint import load_network
 from gains.operating_point import SETTINGS
 from gains.tasks.build import division, prepared_annotations
@@ -45,4 +46,4 @@ def run(config: DictConfig) -> float:
     )
     results = evaluate(module, Path(config.checkpoint), datamodule, config.split, folder, config.accelerator)
     report(results, folder)
-    return float(results["metrics"]["segm_map"])
+    return float(results["metrics"][MAIN])

@@ -8,9 +8,10 @@ from omegaconf import DictConfig
 from gains.errors import InputError
 from gains.metrics.bootstrap import LEVEL, Resampled, draw_weights, intervals, paired_differences, resample
 from gains.metrics.evaluator import InstanceSegmentationEvaluator
+from gains.metrics.names import BY_NAME, MAIN
 from gains.metrics.sources import read_ground_truth, read_predictions
 from gains.metrics.sources.instances import GroundTruth, Predictions
-from gains.metrics.summary import METRICS, per_image
+from gains.metrics.summary import per_image
 from gains.metrics.table import print_table, write_csv, write_json
 from gains.metrics.threshold import tune_threshold
 
@@ -52,7 +53,7 @@ def run(config: DictConfig) -> float:
     write_json(Path(config.output) / "results.json", results)
     print_table(results, title=f"{config.predictions} against {config.ground_truth}")
     print(f"results    {Path(config.output) / 'results.json'}\nper image  {Path(config.output) / 'per_image.csv'}")
-    return float(results["metrics"]["segm_map"])
+    return float(results["metrics"][MAIN])
 
 
 def check_settings(config: DictConfig) -> None:
@@ -116,7 +117,7 @@ def differences(one: dict[str, Any], other: dict[str, Any], mine: Resampled, its
     def table(these: dict[str, float], those: dict[str, float], limits: dict[str, Any]) -> dict[str, Any]:
         return {
             name: {"difference": these[name] - those[name], "low": limits[name][0], "high": limits[name][1]}
-            for name in METRICS
+            for name in BY_NAME
         }
 
     per_category = {

@@ -9,9 +9,10 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import Timer
 
-from gains.drawing import plot_losses
 from gains.errors import InputError
+from gains.metrics.names import MAIN
 from gains.models.checkpoint import load_network, read_checkpoint
+from gains.reports.curves import plot_losses
 from gains.tasks.build import build_datamodule, build_module, build_trainer, prepared_annotations, set_from_data
 from gains.tasks.environment import write_environment
 from gains.tasks.notices import silence_notices
@@ -51,7 +52,7 @@ def run(config: DictConfig) -> float:
     seconds = training_seconds(trainer)
     results = evaluate(module, best, datamodule, config.split, folder, config.trainer.accelerator, seconds)
     report(results, folder)
-    return float(results["metrics"]["segm_map"])
+    return float(results["metrics"][MAIN])
 
 
 def training_seconds(trainer: pl.Trainer) -> float | None:

@@ -10,6 +10,7 @@ from torch.optim import Optimizer
 
 from gains.contract import Batch
 from gains.metrics.evaluator import InstanceSegmentationEvaluator
+from gains.metrics.names import MAIN
 from gains.models.checkpoint import operate, seal
 from gains.models.recipe import Recipe
 from gains.training.optim import parameter_groups, warmup_and_steps
@@ -29,7 +30,7 @@ class InstanceSegmentation(pl.LightningModule):
         backbone_lr_factor: learning rate of the backbone relative to the rest.
     """
 
-    monitor = "val/segm_map"
+    monitor = f"val/{MAIN}"
     """The metric that picks the best checkpoint; higher is better."""
 
     def __init__(
@@ -93,7 +94,7 @@ class InstanceSegmentation(pl.LightningModule):
         self.evaluator.reset()
         # The evaluator has already synchronised, so every process logs the same numbers.
         self.log_dict({f"val/{name}": float(value) for name, value in metrics.items() if value is not None})
-        self.log("val_map", float(metrics["segm_map"] or 0), prog_bar=True, logger=False)
+        self.log("val_map", float(metrics[MAIN] or 0), prog_bar=True, logger=False)
 
     def on_test_epoch_end(self) -> None:
         """Keep the whole result in ``results`` and log its main mapping as ``test/...``."""

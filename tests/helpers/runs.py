@@ -7,8 +7,9 @@ import numpy as np
 from gains.comparison.collect import Key, Run
 from gains.metrics.average_precision import Ranking
 from gains.metrics.matching.intersections import FloatArray
+from gains.metrics.statistics import CategoryStatistics
 from gains.metrics.stored import StoredStatistics
-from gains.metrics.summary import CategoryStatistics, summarise
+from gains.metrics.summary import summarise
 
 
 def category(aji: FloatArray) -> CategoryStatistics:

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from gains.metrics.bootstrap import draw_weights, intervals, paired_differences, resample
-from gains.metrics.summary import METRICS, summarise
+from gains.metrics.names import BY_NAME
+from gains.metrics.summary import summarise
 from gains.metrics.threshold import tune_threshold
 from helpers.metric_scenes import evaluator_of, rectangles
 
@@ -33,7 +34,7 @@ def test_weights_are_repeated_images() -> None:
         (overall, expected["metrics"]),
         *((per_category[n], expected["per_category"][n]) for n in per_category),
     ]:
-        names = (*METRICS, "n_images", "n_ground_truth", "n_predictions")
+        names = (*BY_NAME, "n_images", "n_ground_truth", "n_predictions")
         assert [got[name] for name in names] == pytest.approx([wanted[name] for name in names], abs=1e-12, nan_ok=True)
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import distributed, multiprocessing
 
 from gains.metrics.evaluator import InstanceSegmentationEvaluator
-from gains.metrics.summary import METRICS
+from gains.metrics.names import BY_NAME
 from helpers.metric_scenes import encode, evaluator_of, metrics_of, rectangles
 
 ONE, TWO = (0, 0, 8, 8), (10, 10, 18, 18)
@@ -23,19 +23,19 @@ def image(image_id: int, truth: list[Any], found: list[Any], **more: Any) -> dic
 
 def test_nothing_at_all_is_undefined() -> None:
     metrics = metrics_of([image(1, [], [])])
-    assert all(math.isnan(metrics[name]) for name in METRICS)
+    assert all(math.isnan(metrics[name]) for name in BY_NAME)
     assert (metrics["n_images"], metrics["n_ground_truth"], metrics["n_predictions"]) == (1, 0, 0)
     assert InstanceSegmentationEvaluator({1: "cell"}).compute()["metrics"]["n_images"] == 0
 
 
 def test_no_predictions_score_0() -> None:
     metrics = metrics_of([image(1, [ONE, TWO], [])])
-    assert [metrics[name] for name in METRICS] == [0.0] * len(METRICS)
+    assert [metrics[name] for name in BY_NAME] == [0.0] * len(BY_NAME)
 
 
 def test_no_ground_truth_leaves_map_undefined_and_the_rest_0() -> None:
     metrics = metrics_of([image(1, [], [ONE])])
-    assert all(math.isnan(metrics[name]) for name in METRICS if "map" in name or name == "aji_paper")
+    assert all(math.isnan(metrics[name]) for name in BY_NAME if "map" in name or name == "aji_paper")
     assert metrics["aji"] == metrics["aji_plus"] == metrics["pq"] == metrics["f1_50"] == metrics["precision_50"] == 0.0
 
 
@@ -61,7 +61,7 @@ def test_crowd_regions_are_neither_found_nor_missed_nor_a_place_for_false_positi
     crowd = {"crowd": np.array([False, True])}
     inside = (11, 11, 14, 14)
     metrics = metrics_of([image(1, [ONE, TWO], [ONE, inside, inside], **crowd)])
-    assert [metrics[name] for name in METRICS] == pytest.approx([1.0] * len(METRICS))
+    assert [metrics[name] for name in BY_NAME] == pytest.approx([1.0] * len(BY_NAME))
     assert metrics["n_ground_truth"] == 1
     outside = metrics_of([image(1, [ONE, TWO], [ONE, (0, 10, 4, 14)], **crowd)])
     assert outside["precision_50"] == 0.5

@@ -1,6 +1,7 @@
 """What must hold for any scene."""
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -8,13 +9,13 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from gains.metrics.summary import METRICS
+from gains.metrics.names import BY_NAME
 from helpers.metric_scenes import SIDE, metrics_of, perfect, rectangles, scenes
 
 SETTINGS = settings(max_examples=25, deadline=None)
 
 
-def same(one: dict[str, float], other: dict[str, float], names: tuple[str, ...] = METRICS) -> None:
+def same(one: dict[str, float], other: dict[str, float], names: Iterable[str] = tuple(BY_NAME)) -> None:
     assert [one[name] for name in names] == pytest.approx([other[name] for name in names], abs=1e-12, nan_ok=True)
 
 
@@ -22,16 +23,16 @@ def same(one: dict[str, float], other: dict[str, float], names: tuple[str, ...] 
 @given(scenes(categories=2))
 def test_perfect_predictions_score_1(scene: list[dict[str, Any]]) -> None:
     assume(any(len(image["truth"]) for image in scene))
-    assert [metrics_of(perfect(scene), 2)[name] for name in METRICS] == pytest.approx([1.0] * len(METRICS))
+    assert [metrics_of(perfect(scene), 2)[name] for name in BY_NAME] == pytest.approx([1.0] * len(BY_NAME))
 
 
 @SETTINGS
 @given(scenes(categories=2))
 def test_every_metric_is_a_fraction_or_undefined(scene: list[dict[str, Any]]) -> None:
     metrics = metrics_of(scene, 2)
-    assert all(math.isnan(metrics[name]) or 0 <= metrics[name] <= 1 + 1e-12 for name in METRICS)
+    assert all(math.isnan(metrics[name]) or 0 <= metrics[name] <= 1 + 1e-12 for name in BY_NAME)
     if any(len(image["truth"]) for image in scene):
-        assert not any(math.isnan(metrics[name]) for name in METRICS)
+        assert not any(math.isnan(metrics[name]) for name in BY_NAME)
 
 
 @SETTINGS
@@ -74,7 +75,7 @@ def test_a_false_positive_never_raises_a_score(scene: list[dict[str, Any]], scor
         for image in scene
     ]
     before, after = metrics_of(scene), metrics_of(worse)
-    for name in METRICS:
+    for name in BY_NAME:
         assert math.isnan(before[name]) or after[name] <= before[name] + 1e-12, name
 
 

@@ -11,11 +11,11 @@ from omegaconf import DictConfig
 
 from gains.config import compose
 from gains.errors import InputError
-from gains.metrics.summary import METRICS
+from gains.metrics.names import BY_NAME
 from gains.rle import encode_crop
 from gains.tasks.score import run
 
-KEYS = {*METRICS, "n_images", "n_ground_truth", "n_predictions", "score_threshold", "max_detections"}
+KEYS = {*BY_NAME, "n_images", "n_ground_truth", "n_predictions", "score_threshold", "max_detections"}
 
 
 def square(x: int, y: int, side: int) -> dict[str, Any]:
@@ -110,7 +110,7 @@ def test_undefined_metrics_are_null(tmp_path: Path) -> None:
     empty = {"images": [{"id": 1, "height": 9, "width": 9}], "annotations": [], "categories": [{"id": 1, "name": "c"}]}
     truth, found = write(tmp_path / "gt.json", empty), write(tmp_path / "pred.json", [])
     results = scored(tmp_path, f"ground_truth={truth}", f"predictions={found}")
-    assert [results["metrics"][name] for name in METRICS] == [None] * len(METRICS)
+    assert [results["metrics"][name] for name in BY_NAME] == [None] * len(BY_NAME)
 
 
 @pytest.mark.parametrize(
