@@ -1,16 +1,15 @@
 """From the pieces found in overlapping tiles to instances of the image, each once and whole.
 
-Three rules, in this order:
+1. A piece that its tile's edge cuts is left to another tile if that one sees all of it with room to spare, and more.
+2. Pieces of different tiles are linked where both tiles look (:mod:`gains.prediction.seams`).
+3. Linked pieces are one instance. If one of their tiles sees all of it away from its edges, that tile's mask is taken,
+   the one with the most room around it; else the pieces are joined.
 
-1. A piece that its tile's edge cuts, and that another tile sees whole, is left to that tile.
-2. In the area that two tiles share, pieces whose masks agree there (IoU of at least one half) are one instance; each
-   piece has at most one partner in the other tile, so crossing instances stay apart.
-3. Of an instance seen whole several times the best-scored mask is taken; pieces of one too large for any tile are
-   joined.
-
-An instance is seen whole somewhere if it is at least 2 * EDGE smaller than the overlap of the tiles.
+An instance that is at least 3 * EDGE smaller than the overlap of the tiles is seen whole by some tile. Every decision
+depends only on pieces that share pixels, directly or from link to link, and none on the order of the pieces.
 """
 
+import zlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,15 +19,12 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from gains.masks import InstanceCrops
-from gains.overlaps import overlapping_boxes, window
-from gains.prediction.tiling import TileGrid
+from gains.prediction.seams import same_instance
+from gains.prediction.tiling import EDGE, TileGrid
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
-
-MIN_IOU = 0.5
-MIN_CONTAINED = 0.8
 
 
 @dataclass(frozen=True)
@@ -49,24 +45,24 @@ class Pieces:
 
 
 def stitch(pieces: Pieces, grid: TileGrid) -> tuple[InstanceCrops, FloatArray, IntArray]:
-    """Join the pieces of all tiles.
+    """Make instances of the pieces of all tiles.
 
     Returns:
-        Masks, scores ``(M,)`` in descending order and labels ``(M,)``; a joined instance has those of its best piece.
+        Masks, scores ``(M,)`` in descending order and labels ``(M,)``; an instance has those of the piece whose mask
+        it has, a joined one those of its best piece.
     """
+    pieces = _in_own_order(pieces)
     boxes = pieces.masks.boxes.numpy()
-    cut = grid.cut(boxes, pieces.tile)
-    left_to_others = cut & grid.fits(boxes)
-    # Pieces that will be dropped still find their partners: a neighbour without one would be free for a wrong match.
-    first, second = _same_instance(pieces, cut, grid.boxes)
-    links = coo_array((np.ones(len(first), dtype=bool), (first, second)), shape=(len(cut), len(cut)))
+    # Pieces that are left to others find partners too: a neighbour without one would be free for a wrong match, and
+    # they may be the only link between tiles that meet at a corner.
+    first, second = same_instance(pieces.masks, pieces.labels, pieces.tile, grid)
+    kept = ~grid.left_to_others(boxes, pieces.tile)
+    links = coo_array((np.ones(len(first), dtype=bool), (first, second)), shape=(len(kept), len(kept)))
     _, group = connected_components(links, directed=False)
-    kept = np.flatnonzero(~left_to_others)
-    # Members of a group lie together, the whole ones before the cut ones, the best score first.
-    order = kept[np.lexsort((-pieces.scores[kept], cut[kept], group[kept]))]
+    order = np.flatnonzero(kept)[np.argsort(group[kept], kind="stable")]
     crops, joined_boxes, best = [], [], []
     for members in np.split(order, np.flatnonzero(np.diff(group[order])) + 1) if len(order) else []:
-        used = members[cut[members] | (np.arange(len(members)) == 0)]
+        used = _used(members, pieces, grid)
         crop, box = _union(pieces.masks, used)
         crops.append(crop)
         joined_boxes.append(box)
@@ -78,47 +74,24 @@ def stitch(pieces: Pieces, grid: TileGrid) -> tuple[InstanceCrops, FloatArray, I
     return masks, pieces.scores[chosen], pieces.labels[chosen]
 
 
-def _same_instance(pieces: Pieces, cut: BoolArray, tiles: IntArray) -> tuple[IntArray, IntArray]:
-    """Pairs of pieces of different tiles that show the same instance."""
-    first, second = overlapping_boxes(pieces.masks.boxes.numpy())
-    apart = pieces.tile[first] != pieces.tile[second]
-    first, second = first[apart], second[apart]
-    shared, first_area, second_area = _agreement(pieces, tiles, first, second)
-    iou = shared / np.maximum(first_area + second_area - shared, 1)
-    same_label = pieces.labels[first] == pieces.labels[second]
-    linked = np.zeros(len(first), dtype=bool)
-    taken: set[tuple[int, int]] = set()
-    for pair in np.lexsort((-iou, ~same_label)):
-        i, j = int(first[pair]), int(second[pair])
-        mine, other = (i, int(pieces.tile[j])), (j, int(pieces.tile[i]))
-        if iou[pair] >= MIN_IOU and mine not in taken and other not in taken:
-            taken |= {mine, other}
-            linked[pair] = True
-    # The leg of a U ends at the edge of its tile, whose neighbour sees the whole U: contained in it, not equal.
-    contained = shared >= MIN_CONTAINED * np.minimum(first_area, second_area)
-    smaller_is_first = first_area <= second_area
-    for pair in np.flatnonzero(contained & ~linked & same_label & cut[first] & cut[second] & (shared > 0)):
-        i, j = int(first[pair]), int(second[pair])
-        leg, whole = (i, j) if smaller_is_first[pair] else (j, i)
-        if (leg, int(pieces.tile[whole])) not in taken:
-            taken.add((leg, int(pieces.tile[whole])))
-            linked[pair] = True
-    return first[linked], second[linked]
+def _in_own_order(pieces: Pieces) -> Pieces:
+    """The same pieces in an order that does not depend on the given one."""
+    checks = np.array([zlib.crc32(crop.numpy().tobytes()) for crop in pieces.masks.crops()], dtype=np.int64)
+    order = np.lexsort((checks, pieces.scores, pieces.labels, *pieces.masks.boxes.numpy().T, pieces.tile))
+    masks = pieces.masks.select(order.tolist())
+    return Pieces(masks, pieces.scores[order], pieces.labels[order], pieces.tile[order])
 
 
-def _agreement(
-    pieces: Pieces, tiles: IntArray, first: IntArray, second: IntArray
-) -> tuple[IntArray, IntArray, IntArray]:
-    """In the area that both tiles of a pair see: shared pixels, and pixels of either piece."""
-    boxes = pieces.masks.boxes.numpy()
-    counts = np.zeros((3, len(first)), dtype=np.int64)
-    for pair, (i, j) in enumerate(zip(first.tolist(), second.tolist(), strict=True)):
-        both = window(pieces.masks, i, boxes[j]) & window(pieces.masks, j, boxes[i])
-        counts[0, pair] = np.count_nonzero(both)
-        if counts[0, pair]:
-            counts[1, pair] = np.count_nonzero(window(pieces.masks, i, tiles[pieces.tile[j]]))
-            counts[2, pair] = np.count_nonzero(window(pieces.masks, j, tiles[pieces.tile[i]]))
-    return counts[0], counts[1], counts[2]
+def _used(members: IntArray, pieces: Pieces, grid: TileGrid) -> IntArray:
+    """Of the pieces of one instance the one that shows it best; all, if no tile sees the whole."""
+    boxes = pieces.masks.boxes.numpy()[members]
+    extent = np.concatenate([boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)])
+    room = grid.room(np.broadcast_to(extent, boxes.shape), pieces.tile[members])
+    if room.max() < EDGE:
+        return members
+    most = members[room == room.max()]
+    best: IntArray = most[[np.argmax(pieces.scores[most])]]
+    return best
 
 
 def _union(masks: InstanceCrops, members: IntArray) -> tuple[torch.Tensor, list[int]]:

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 IntArray = npt.NDArray[np.int64]
+FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 
 EDGE = 4
@@ -59,25 +60,48 @@ class TileGrid:
         height, width = self.size
         return np.stack([x, y, np.minimum(x + self.tile[1], width), np.minimum(y + self.tile[0], height)], axis=1)
 
-    def cut(self, boxes: IntArray, tile: IntArray) -> BoolArray:
-        """Which instances reach an edge of their tile behind which the image goes on.
+    def room(self, boxes: IntArray, tile: IntArray) -> FloatArray:
+        """Pixels between each instance and the nearest edge of its tile behind which the image goes on.
 
         Args:
             boxes: ``(N, 4)`` of the instances in the image.
-            tile: ``(N,)`` index of the tile in which each was found.
-        """
-        height, width = self.size
-        own = self.boxes[tile]
-        near = np.abs(boxes - own) < EDGE
-        inside = np.stack([own[:, 0] > 0, own[:, 1] > 0, own[:, 2] < width, own[:, 3] < height], axis=1)
-        cut: BoolArray = (near & inside).any(axis=1)
-        return cut
+            tile: ``(N,)`` index of the tile in which each is looked at.
 
-    def fits(self, boxes: IntArray) -> BoolArray:
-        """Which boxes ``(N, 4)`` lie in some tile without reaching its inner edges: that tile sees them whole."""
-        horizontal = _fits(boxes[:, 0], boxes[:, 2], self.columns, self.tile[1], self.size[1])
-        vertical = _fits(boxes[:, 1], boxes[:, 3], self.rows, self.tile[0], self.size[0])
-        return horizontal & vertical
+        Returns:
+            ``(N,)``; negative where the instance leaves the tile, infinite where the tile has no such edge.
+        """
+        return np.minimum(*self._room(boxes, tile))
+
+    def between(self, first: int, second: int) -> set[int]:
+        """The two tiles that share a row with the one and a column with the other; none if these share either."""
+        (row, column), (other_row, other_column) = (divmod(tile, len(self.columns)) for tile in (first, second))
+        if row == other_row or column == other_column:
+            return set()
+        return {row * len(self.columns) + other_column, other_row * len(self.columns) + column}
+
+    def left_to_others(self, boxes: IntArray, tile: IntArray) -> BoolArray:
+        """Which pieces ``(N, 4)`` come close to an edge of their tile ``(N,)`` where a neighbour shows more of them.
+
+        That is so if along one axis the piece lies within 2 * EDGE of its tile's edge, and another tile has EDGE more
+        room around it. To ask for more room, not just as much, keeps two tiles whose outlines differ a little from
+        leaving an instance to each other.
+        """
+        left = np.zeros(len(boxes), dtype=bool)
+        starts = (self.columns, self.rows)
+        for axis, own in enumerate(self._room(boxes, tile)):
+            most = _most_room(
+                boxes[:, axis], boxes[:, axis + 2], starts[axis], self.tile[1 - axis], self.size[1 - axis]
+            )
+            left |= (own < 2 * EDGE) & (most >= own + EDGE)
+        return left
+
+    def _room(self, boxes: IntArray, tile: IntArray) -> tuple[FloatArray, FloatArray]:
+        """Pixels to the nearest inner edge of the own tile, horizontally and vertically, ``(N,)`` each."""
+        own = self.boxes[tile]
+        height, width = self.size
+        inner = np.stack([own[:, 0] > 0, own[:, 1] > 0, own[:, 2] < width, own[:, 3] < height], axis=1)
+        room = np.where(inner, np.concatenate([boxes[:, :2] - own[:, :2], own[:, 2:] - boxes[:, 2:]], axis=1), np.inf)
+        return np.minimum(room[:, 0], room[:, 2]), np.minimum(room[:, 1], room[:, 3])
 
 
 def _starts(length: int, side: int, overlap: int) -> IntArray:
@@ -87,10 +111,9 @@ def _starts(length: int, side: int, overlap: int) -> IntArray:
     return starts
 
 
-def _fits(start: IntArray, end: IntArray, tiles: IntArray, side: int, length: int) -> BoolArray:
-    """Along one axis: which spans lie in some tile, away from its inner edges."""
-    left = (start[:, None] - tiles >= EDGE) | (tiles == 0)
-    right = (tiles + side - end[:, None] >= EDGE) | (tiles + side >= length)
-    within = (start[:, None] >= tiles) & (end[:, None] <= tiles + side)
-    fits: BoolArray = (left & right & within).any(axis=1)
-    return fits
+def _most_room(start: IntArray, end: IntArray, tiles: IntArray, side: int, length: int) -> FloatArray:
+    """Along one axis: pixels between each span and the nearest inner edge of the tile that has most room for it."""
+    before = np.where(tiles > 0, start[:, None] - tiles, np.inf)
+    after = np.where(tiles + side < length, tiles + side - end[:, None], np.inf)
+    room: FloatArray = np.minimum(before, after).max(axis=1)
+    return room

@@ -49,11 +49,35 @@ def test_overlap_out_of_range(overlap: int) -> None:
         TileGrid.covering((100, 100), 64, overlap)
 
 
-def test_cut_and_fits_at_the_edges() -> None:
-    grid = TileGrid.covering((100, 180), 100, 20)  # columns 0..100 and 80..180
-    assert grid.columns.tolist() == [0, 80]
-    boxes = np.array([[90, 10, 100, 20], [90, 10, 100 - EDGE, 20], [0, 0, 10, 10], [82, 10, 97, 20]])
-    in_left = np.zeros(4, np.int64)
-    assert grid.cut(boxes, in_left).tolist() == [True, False, False, True]
-    # The last one is too close to an inner edge of either tile.
-    assert grid.fits(boxes).tolist() == [True, True, True, False]
+COLUMNS = TileGrid.covering((100, 180), 100, 20)  # 0..100 and 80..180
+
+
+def test_room_is_counted_to_edges_behind_which_the_image_goes_on() -> None:
+    boxes = np.array([[90, 10, 93, 20], [0, 0, 10, 10], [82, 10, 97, 20], [95, 0, 110, 10]])
+    assert COLUMNS.room(boxes, np.zeros(4, np.int64)).tolist() == [7, 90, 3, -10]
+    assert COLUMNS.room(boxes, np.ones(4, np.int64)).tolist() == [10, -80, 2, 15]
+    assert TileGrid.covering((100, 100), 100, 20).room(boxes[:1], np.zeros(1, np.int64)).tolist() == [np.inf]
+
+
+def test_a_piece_is_left_to_a_tile_that_has_more_room_for_it() -> None:
+    boxes = np.array([[90, 10, 100, 20], [80 + EDGE - 1, 10, 100, 20], [50, 10, 100, 20], [80, 10, 90, 20]])
+    assert COLUMNS.left_to_others(boxes[:3], np.zeros(3, np.int64)).tolist() == [True, False, False]
+    assert COLUMNS.left_to_others(boxes[3:], np.ones(1, np.int64)).tolist() == [True]
+
+
+@given(st.integers(81, 98), st.integers(1, 19), st.integers(-3, 3), st.integers(-3, 3))
+def test_two_tiles_never_leave_an_instance_to_each_other(start: int, width: int, before: int, after: int) -> None:
+    """Even if they see its outline at different places."""
+    end = min(start + width, 99)
+    first = np.array([[start, 10, min(end, 100), 20]])
+    second = np.array([[max(start + before, 80), 10, max(end + after, start + before + 1), 20]])
+    left = (COLUMNS.left_to_others(box, np.array([tile])) for tile, box in enumerate((first, second)))
+    assert not all(side.all() for side in left)
+
+
+def test_between_two_tiles_that_meet_at_a_corner() -> None:
+    grid = TileGrid.covering((180, 260), 100, 20)
+    assert (len(grid.rows), len(grid.columns)) == (2, 3)
+    assert grid.between(0, 4) == {1, 3}
+    assert grid.between(2, 4) == {1, 5}
+    assert grid.between(0, 1) == grid.between(1, 4) == set()
