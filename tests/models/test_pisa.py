@@ -6,7 +6,6 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchvision.ops import box_iou
 
-from gains.models.parts.detections import DetectionFilter
 from gains.models.parts.roi.box_branch import BoxHead
 from gains.models.parts.roi.sampling import RoISampler
 from gains.models.pisa import (
@@ -23,7 +22,7 @@ from gains.models.pisa import (
 def branch(**settings: float) -> PISABoxBranch:
     head = BoxHead(16, 2, width=32)
     torch.nn.init.normal_(head.predictor.cls_score.weight, std=0.5)
-    return PISABoxBranch(head, RoISampler(32), DetectionFilter(), **settings)
+    return PISABoxBranch(head, RoISampler(32), **settings)
 
 
 def boxes(count: int) -> Tensor:
