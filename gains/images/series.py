@@ -11,24 +11,34 @@ from gains.images.raster import Stack
 BESIDE = ("thumbnail", "label", "macro", "overview", "map", "preview")
 """What slide scanners call the pictures that they store beside the image."""
 
+GUESSED = ("generic", "uniform")
+"""Kinds of series whose levels tifffile takes from the sizes of pages alone."""
+
 GRID = 8
 """Places along each side at which an image is compared with what may be its smaller copy."""
 
 MAX_FIELD = 512
 """Pixels: longest side of a field that is read for that."""
 
-COPY_CORRELATION = 0.9
+COPY_CORRELATION = 0.7
 
 
 def images_of(series: Sequence[Any]) -> list[Any]:
     """The series of a TIFF file that its writer did not mark as something else; all if that leaves none.
 
     Args:
-        series: of tifffile; lower levels of a pyramid are inside of them already.
+        series: of tifffile; lower levels of a pyramid are inside of them already. Where nothing but half the size
+            makes a page a level, it may be an image of its own, and comes along.
     """
+    pages = [
+        level
+        for each in series
+        for level in (each.levels if each.kind in GUESSED else [each])
+        if level is each or not (level.keyframe.is_reduced or level.keyframe.is_subifd)
+    ]
     own = [
         each
-        for each in series
+        for each in pages
         if str(each.name).strip().lower() not in BESIDE
         and not each.keyframe.is_reduced
         and not each.keyframe.is_mask
@@ -65,7 +75,7 @@ def _could_be_copy(small: tuple[int, int], large: tuple[int, int]) -> bool:
 
 def _looks_like(small: Stack, large: Stack) -> bool:
     """Whether two images agree at places spread over them."""
-    share = min(1 / (4 * GRID), MAX_FIELD / max(large.size))
+    share = min(1 / (2 * GRID), MAX_FIELD / max(large.size))
     first, second = (_samples(stack, share) for stack in (small, large))
     if first.std() == 0 or second.std() == 0:
         return bool(first.std() == second.std() and first.mean() == second.mean())

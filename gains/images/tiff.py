@@ -48,6 +48,7 @@ def tiff_rasters(source: Path | bytes, name: str, options: ReadOptions) -> list[
                 rasters += stack_rasters(stack, options, page)
                 page += stack.planes
         _note_orientation(series[0].keyframe, name, options)
+        _note_imagej(opened.file, stacks, name, options)
         if rasters:
             # The last pixel tells of a file that ends early, or claims a size it has not, before the work begins.
             height, width = rasters[-1].size
@@ -78,7 +79,11 @@ def _open(source: Path | bytes, name: str) -> tuple[OpenTiff, list[Any]]:
     with _quiet():
         try:
             opened = OpenTiff(source)
-            series = images_of(opened.file.series)
+            try:
+                series = images_of(opened.file.series)
+            except RuntimeError:  # some pages differ, but not those that tifffile looked at to call them uniform
+                opened = OpenTiff(source, is_uniform=False)
+                series = images_of(opened.file.series)
         # tifffile raises whatever a damaged byte leads to.
         except Exception as error:
             raise damaged(name, error) from None
@@ -91,6 +96,14 @@ def _note_orientation(page: Any, name: str, options: ReadOptions) -> None:
     value = page.tags.valueof(ORIENTATION, 1)
     if value != 1:
         options.notes.add(name, f"read as stored, its TIFF orientation {value} not applied, as in Fiji and QuPath")
+
+
+def _note_imagej(file: Any, stacks: list[TiffRegions], name: str, options: ReadOptions) -> None:
+    """ImageJ says first how many planes follow; a recording that was broken off has fewer."""
+    said = (file.imagej_metadata or {}).get("images", 0) if file.is_imagej else 0
+    found = sum(stack.planes * stack.lengths.get("C", 1) for stack in stacks)
+    if isinstance(said, int) and said > found:
+        options.notes.add(name, f"{said - found} of {said} planes are missing: the file ends before them")
 
 
 @contextmanager

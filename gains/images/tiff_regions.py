@@ -23,13 +23,14 @@ class OpenTiff:
 
     Args:
         source: its path, or its bytes.
+        flags: ``is_KIND`` of tifffile, to read it as another kind.
 
     Raises:
         Exception: whatever tifffile raises for damaged bytes.
     """
 
-    def __init__(self, source: Path | bytes) -> None:
-        self.file: Any = tifffile.TiffFile(io.BytesIO(source) if isinstance(source, bytes) else source)
+    def __init__(self, source: Path | bytes, **flags: bool) -> None:
+        self.file: Any = tifffile.TiffFile(io.BytesIO(source) if isinstance(source, bytes) else source, **flags)
         weakref.finalize(self, self.file.close)
 
 
