@@ -30,7 +30,8 @@ class OpenTiff:
     """
 
     def __init__(self, source: Path | bytes, **flags: bool) -> None:
-        self.file: Any = tifffile.TiffFile(io.BytesIO(source) if isinstance(source, bytes) else source, **flags)
+        kinds: dict[str, Any] = dict(flags)
+        self.file: Any = tifffile.TiffFile(io.BytesIO(source) if isinstance(source, bytes) else source, **kinds)
         weakref.finalize(self, self.file.close)
 
 

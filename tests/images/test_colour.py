@@ -49,7 +49,7 @@ def test_lab_is_what_a_colour_management_system_shows(tmp_path: Path) -> None:
     path = tmp_path / "a.tif"
     srgb, lab = ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")
     # What printing and screens can both show; beyond it systems clip in ways of their own.
-    muted = Image.fromarray(COLOURS // 2 + 64)
+    muted = Image.fromarray(COLOURS // 3 + 80)
     stored = ImageCms.profileToProfile(muted, srgb, lab, outputMode="LAB")
     assert stored is not None
     stored.save(path)
