@@ -1,18 +1,14 @@
-"""What a prediction is: the instances of one image."""
+"""The instances of one image: masks with scores and categories, data only."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, replace
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from gains.masks import InstanceCrops
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -62,44 +58,11 @@ class Instances:
         crop: npt.NDArray[np.bool_] = self.masks.crop(index).numpy().astype(bool)
         return crop
 
-    def select(self, indices: Sequence[int]) -> "Instances":
+    def select(self, indices: Sequence[int]) -> Self:
         """The instances of the given indices."""
         chosen = np.asarray(indices, dtype=np.int64)
         masks = self.masks.select(chosen.tolist())
-        return Instances(masks, self.scores[chosen], self.labels[chosen], self.categories, self.capped_tiles)
-
-    def measure(self, image: npt.NDArray[Any] | None = None, pixel_size_um: float | None = None) -> "pd.DataFrame":
-        """One row of measurements per instance, see :func:`gains.export.measure.measure`."""
-        from gains.export.measure import measure
-        from gains.images.raster import ArrayRaster
-
-        return measure(self, None if image is None else ArrayRaster(image), pixel_size_um)
-
-    def save(
-        self,
-        folder: str | Path,
-        name: str,
-        formats: Sequence[str],
-        image: npt.NDArray[Any] | None = None,
-        pixel_size_um: float | None = None,
-    ) -> list[Path]:
-        """Write files, see :func:`gains.export.save`.
-
-        Args:
-            folder: made if it is not there.
-            name: beginning of the file names.
-            formats: among ``coco``, ``labels``, ``label_layers``, ``imagej``, ``geojson``, ``csv`` and ``overlay``.
-            image: adds intensities to the table; needed by ``overlay``.
-            pixel_size_um: side of a pixel in micrometres; adds calibrated columns to the table.
-
-        Returns:
-            The files.
-        """
-        from gains.export import save
-        from gains.images.raster import ArrayRaster
-
-        raster = None if image is None else ArrayRaster(image)
-        return save(self, Path(folder), name, formats, raster, pixel_size_um)
+        return replace(self, masks=masks, scores=self.scores[chosen], labels=self.labels[chosen])
 
 
 def tighten(masks: InstanceCrops, region: tuple[int, int, int, int]) -> tuple[InstanceCrops, IntArray]:

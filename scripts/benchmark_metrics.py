@@ -25,7 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 from gains.metrics.evaluator import InstanceSegmentationEvaluator
-from gains.metrics.table import write_json
+from gains.plain import write_json
 from gains.rle import RLE, encode_crop
 
 

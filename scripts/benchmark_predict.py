@@ -25,14 +25,15 @@ from rich.table import Table
 from scipy import ndimage
 from torch import Tensor, nn
 
-from gains.export import SUFFIXES, save
+from gains.export.export import Export
+from gains.export.formats import FORMATS, save
 from gains.images.files import open_rasters
 from gains.masks import InstanceCrops
-from gains.metrics.table import write_json
 from gains.models.build import build_network
 from gains.models.parts.roi.two_stage import TwoStageDetector
 from gains.models.recipe import Recipe
 from gains.operating_point import OperatingPoint
+from gains.plain import write_json
 from gains.prediction.predictor import Predictor, pick_device
 
 SIDE, PAIRS, TILE, OVERLAP = 8192, 2500, 512, 128
@@ -124,7 +125,7 @@ def measure(path: Path, folder: Path, device: str, results: Any) -> None:
     predicted, peak_predicted = time.perf_counter() - begin, peak_gb()
     assert not isinstance(found, Exception), found
     begin = time.perf_counter()
-    save(found, folder, "image", list(SUFFIXES), raster)
+    save(Export(found, raster, file_name="image"), folder, "image", list(FORMATS))
     network = predictor.network
     assert isinstance(network, DiskFinder)
     results.put(

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from gains.export.export import Export
 from gains.files import replacing
 from gains.instances import Instances
 
@@ -36,16 +37,16 @@ def coco_document(instances: Instances, file_name: str) -> dict[str, Any]:
     }
 
 
-def write_coco(path: Path, instances: Instances, file_name: str) -> None:
+def write_coco(path: Path, export: Export) -> None:
     """Write :func:`coco_document`."""
     with replacing(path) as temporary:
-        temporary.write_text(json.dumps(coco_document(instances, file_name)))
+        temporary.write_text(json.dumps(coco_document(export.instances, export.file_name), allow_nan=False))
 
 
-def merge_coco(paths: Sequence[Path], target: Path) -> None:
+def merge_coco(written: Sequence[tuple[str, Path]], target: Path) -> None:
     """Join files of :func:`write_coco` into one data set, with new image and annotation ids."""
     joined: dict[str, Any] = {"images": [], "annotations": [], "categories": []}
-    for path in paths:
+    for _, path in written:
         content = json.loads(path.read_text())
         image_id = len(joined["images"]) + 1
         joined["info"], joined["categories"] = content["info"], content["categories"]
@@ -54,4 +55,4 @@ def merge_coco(paths: Sequence[Path], target: Path) -> None:
             number = len(joined["annotations"]) + 1
             joined["annotations"].append({**annotation, "id": number, "image_id": image_id})
     with replacing(target) as temporary:
-        temporary.write_text(json.dumps(joined))
+        temporary.write_text(json.dumps(joined, allow_nan=False))

@@ -1,43 +1,45 @@
 """ImageJ ROI zip: opens in Fiji's ROI Manager by drag and drop."""
 
 import zipfile
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import roifile
-from shapely.geometry.base import BaseGeometry
 
+from gains.export.export import Export
 from gains.export.outlines import rings
 from gains.files import replacing
-from gains.instances import Instances
 
 MOVE, LINE, CLOSE = 0.0, 1.0, 4.0
 """Operations of ImageJ's composite path, those of java.awt.geom.PathIterator."""
 
 
-def write_imagej(path: Path, instances: Instances, shapes: Sequence[BaseGeometry]) -> None:
-    """One ROI per instance, named ``id_category_score``.
+MOST_CORNERS = 65535
+"""A plain polygon counts its corners with 16 bits; composite paths do not."""
+
+
+def write_imagej(path: Path, export: Export) -> None:
+    """One ROI per instance, named ``id_category_score``; no instance, no ROI in the zip.
 
     An instance of one piece without holes is a polygon, another a composite ROI; either encloses its pixels exactly.
-
-    Args:
-        path: of the file.
-        instances: of one image.
-        shapes: their outlines.
+    ROIs of a plane of a stack carry its position.
     """
+    instances = export.instances
     with replacing(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
-        for index, shape in enumerate(shapes):
+        for index, shape in enumerate(export.outlines):
             category = instances.categories[instances.labels[index] - 1]
             name = f"{index + 1:05d}_{category}_{instances.scores[index]:.3f}"
             # A slash would make a folder inside the archive, which ImageJ does not read.
             name = name.replace("/", "-")
-            archive.writestr(f"{name}.roi", _roi(rings(shape), name).tobytes())
+            roi = _roi(rings(shape), name)
+            if export.page is not None:
+                roi.position = export.page
+            archive.writestr(f"{name}.roi", roi.tobytes())
 
 
 def _roi(outlines: list[npt.NDArray[np.float64]], name: str) -> roifile.ImagejRoi:
-    if len(outlines) == 1:
+    if len(outlines) == 1 and len(outlines[0]) <= MOST_CORNERS:
         roi = roifile.ImagejRoi.frompoints(outlines[0][:-1].astype(np.int32), name=name)
         roi.roitype = roifile.ROI_TYPE.POLYGON
         # The bounding box of pixel edges ends on the last one, not a pixel behind it.

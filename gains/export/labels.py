@@ -12,8 +12,10 @@ import numpy as np
 import numpy.typing as npt
 import tifffile
 
+from gains.export.export import Export
 from gains.files import replacing
 from gains.instances import Instances
+from gains.masks import InstanceCrops
 from gains.overlaps import overlapping_pairs, window
 
 BAND = 256
@@ -22,22 +24,25 @@ BAND = 256
 IntArray = npt.NDArray[np.int64]
 
 
-def write_labels(path: Path, instances: Instances, pixel_size_um: float | None = None) -> None:
-    """One label TIFF; a pixel of several instances shows the one with the highest score.
+def write_labels(path: Path, export: Export) -> None:
+    """One label TIFF; a pixel of several instances shows the smallest, so that a nucleus is seen in its cell.
 
-    16 bits, or 32 with more than 65535 instances. The ImageDescription tag says how overlaps were resolved, the
-    resolution tags the side of a pixel where it is given in micrometres.
+    16 bits, or 32 with more than 65535 instances. The ImageDescription tag says how overlaps were resolved and which
+    instances have no pixel left, the resolution tags the side of a pixel where it is given in micrometres.
     """
+    instances = export.instances
     _, _, shared = overlapping_pairs(instances.masks)
+    unseen = hidden(instances)
     note = {
         "software": "gains",
         "values": "0 background, k the instance of id k",
-        "overlaps": f"resolved by score, the higher on top: {len(shared)} pairs share {int(shared.sum())} pixels",
+        "overlaps": f"resolved by area, the smaller on top: {len(shared)} pairs share {int(shared.sum())} pixels",
+        "without a pixel": " ".join(map(str, unseen + 1)) or "none",
     }
-    _write(path, instances, [np.arange(len(instances))], note, pixel_size_um)
+    _write(path, export, [smallest_first(instances)], note)
 
 
-def write_label_layers(path: Path, instances: Instances, pixel_size_um: float | None = None) -> None:
+def write_label_layers(path: Path, export: Export) -> None:
     """A multi-page label TIFF that keeps overlaps: every instance is whole on exactly one page.
 
     Instances that overlap are on different pages; without overlaps there is one. Otherwise as :func:`write_labels`.
@@ -47,7 +52,35 @@ def write_label_layers(path: Path, instances: Instances, pixel_size_um: float | 
         "values": "0 background, k the instance of id k",
         "overlaps": "kept: instances that overlap are on different pages",
     }
-    _write(path, instances, layers(instances), note, pixel_size_um)
+    _write(path, export, layers(export.instances), note)
+
+
+def smallest_first(instances: Instances) -> IntArray:
+    """Indices ``(N,)`` of instances as they lie on each other, the topmost first: the smaller, then the better."""
+    order: IntArray = np.lexsort((np.arange(len(instances)), instances.masks.areas().numpy()))
+    return order
+
+
+def hidden(instances: Instances) -> IntArray:
+    """Indices of instances of which a plain label image shows no pixel, as smaller ones cover all of them."""
+    place = np.empty(len(instances), dtype=np.int64)
+    place[smallest_first(instances)] = np.arange(len(instances))
+    boxes = instances.boxes
+    above: dict[int, list[int]] = {}
+    for i, j in zip(*overlapping_pairs(instances.masks)[:2], strict=True):
+        upper, lower = (int(i), int(j)) if place[i] < place[j] else (int(j), int(i))
+        above.setdefault(lower, []).append(upper)
+    unseen = []
+    for index, uppers in above.items():
+        rest = InstanceCrops.from_crops(
+            [instances.masks.crop(index).clone()], instances.masks.boxes[index : index + 1], instances.size
+        )
+        for upper in uppers:
+            view = window(rest, 0, boxes[upper])
+            view[window(instances.masks, upper, boxes[index]) != 0] = 0
+        if not rest.values.any():
+            unseen.append(index)
+    return np.array(sorted(unseen), dtype=np.int64)
 
 
 def layers(instances: Instances) -> list[IntArray]:
@@ -64,7 +97,7 @@ def layers(instances: Instances) -> list[IntArray]:
 
 
 def bands(instances: Instances, members: IntArray, dtype: type[np.unsignedinteger]) -> Iterator[npt.NDArray]:  # type: ignore[type-arg]
-    """Label image of some instances as bands ``(h, W)`` from top to bottom, lower indices over higher ones."""
+    """Label image of some instances as bands ``(h, W)`` from top to bottom, earlier members over later ones."""
     height, width = instances.size
     boxes = instances.boxes[members]
     for top in range(0, height, BAND):
@@ -78,10 +111,9 @@ def bands(instances: Instances, members: IntArray, dtype: type[np.unsignedintege
         yield band
 
 
-def _write(
-    path: Path, instances: Instances, pages: list[IntArray], note: dict[str, str], pixel_size_um: float | None
-) -> None:
-    per_cm = None if pixel_size_um is None else (1e4 / pixel_size_um,) * 2
+def _write(path: Path, export: Export, pages: list[IntArray], note: dict[str, str]) -> None:
+    instances = export.instances
+    per_cm = None if export.pixel_size_um is None else (1e4 / export.pixel_size_um,) * 2
     dtype = np.uint16 if len(instances) <= np.iinfo(np.uint16).max else np.uint32
     strips = (
         zlib.compress(band.astype(band.dtype.newbyteorder("<")).tobytes(), 6)

@@ -34,8 +34,10 @@ def measure(instances: Instances, image: Raster | None = None, pixel_size_um: fl
     - ``left``, ``top``, ``width``, ``height``: bounding box in pixels;
     - ``area``: pixels; ``perimeter``: pixels (Benkrid, Crookes 2000); ``eccentricity`` of the ellipse with the same
       second moments, 0 for a circle, towards 1 for a line; ``major_axis`` and ``minor_axis`` of that ellipse, pixels;
-    - ``overlap_area``: pixels that also belong to another instance; ``overlap_neighbours``: how many others;
-      ``overlap_ids``: which, separated by spaces;
+    - ``overlap_area``: pixels that also belong to another instance of its category; ``overlap_neighbours``: how many
+      others; ``overlap_ids``: which, separated by spaces;
+    - with several categories ``parent_id``: the instance of another category that holds most of it, as a cell its
+      nucleus; empty without one;
     - with an image ``mean_intensity`` (gray) or ``mean_red``, ``mean_green``, ``mean_blue``: mean of the stored pixel
       values, NaN pixels left out;
     - with a pixel size ``area_um2``, ``perimeter_um``, ``major_axis_um``, ``minor_axis_um``, ``overlap_area_um2``.
@@ -93,7 +95,11 @@ def _add_overlaps(table: pd.DataFrame, instances: Instances) -> None:
     masks, boxes = instances.masks, instances.boxes
     covered = InstanceCrops(torch.zeros_like(masks.values), masks.boxes, masks.size)
     others: list[list[int]] = [[] for _ in range(len(masks))]
-    first, second, _ = overlapping_pairs(masks)
+    first, second, pixels = overlapping_pairs(masks)
+    alike = instances.labels[first] == instances.labels[second]
+    if len(instances.categories) > 1:
+        table["parent_id"] = _parents(instances, first[~alike], second[~alike], pixels[~alike])
+    first, second = first[alike], second[alike]
     for i, j in zip(np.concatenate([first, second]), np.concatenate([second, first]), strict=True):
         part = window(covered, i, boxes[j])
         part |= window(masks, j, boxes[i])
@@ -102,6 +108,20 @@ def _add_overlaps(table: pd.DataFrame, instances: Instances) -> None:
     table["overlap_area"] = shared.areas().long().tolist()
     table["overlap_neighbours"] = [len(ids) for ids in others]
     table["overlap_ids"] = [" ".join(map(str, sorted(ids))) for ids in others]
+
+
+def _parents(
+    instances: Instances, first: npt.NDArray[np.int64], second: npt.NDArray[np.int64], shared: npt.NDArray[np.int64]
+) -> "pd.Series[int]":
+    """Id of the larger instance that holds more than half of each, of several the one that holds most."""
+    areas = instances.masks.areas().numpy()
+    parents = pd.Series(pd.NA, index=range(len(instances)), dtype="Int64")
+    best = np.full(len(instances), 0.5)
+    for i, j, pixels in zip(first.tolist(), second.tolist(), shared.tolist(), strict=True):
+        inner, outer = (i, j) if areas[i] < areas[j] else (j, i)
+        if pixels / areas[inner] > best[inner]:
+            best[inner], parents[inner] = pixels / areas[inner], outer + 1
+    return parents
 
 
 def _add_intensities(table: pd.DataFrame, instances: Instances, image: Raster) -> None:

@@ -6,9 +6,9 @@ import numpy as np
 import torch
 
 from gains.drawing import Picture, draw_instances, save_image
+from gains.export.export import Export
 from gains.images.intensity import to_unit_rgb, value_range
 from gains.images.raster import Raster
-from gains.instances import Instances
 from gains.masks import InstanceCrops
 
 MAX_SIDE = 4096
@@ -17,9 +17,10 @@ MAX_SIDE = 4096
 READ_ROWS = 1024
 
 
-def write_overlay(path: Path, instances: Instances, image: Raster) -> None:
+def write_overlay(path: Path, export: Export) -> None:
     """PNG of the image with instances drawn on it; small images are enlarged, those above 4096 pixels made smaller."""
-    picture, masks = view(instances.masks, image, MAX_SIDE)
+    assert export.image is not None
+    picture, masks = view(export.instances.masks, export.image, MAX_SIDE)
     save_image(path, draw_instances(picture, masks))
 
 

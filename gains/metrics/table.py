@@ -1,18 +1,13 @@
 """Metrics on the screen and in files."""
 
-import csv
-import json
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from gains.files import replacing
 from gains.metrics.names import COUNTS, METRICS
 
 
@@ -81,32 +76,3 @@ def _cell(value: float | None, interval: Sequence[float | None] | None, separato
     if interval and all(end is not None and not math.isnan(end) for end in interval):
         text += f"{separator}\\[{interval[0]:{sign}.3f}, {interval[1]:{sign}.3f}]"
     return text
-
-
-def write_json(path: str | Path, content: Any) -> None:
-    """Write JSON whole or not at all: under a temporary name first, then renamed. NaN becomes null."""
-    with replacing(Path(path)) as temporary:
-        text = json.dumps(_plain(content), indent=2, allow_nan=False)
-        temporary.write_text(text + "\n", encoding="utf-8")
-
-
-def write_csv(path: str | Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write rows with the keys of the first as header, whole or not at all. NaN becomes an empty cell."""
-    with replacing(Path(path)) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]) if rows else [])
-        writer.writeheader()
-        for row in rows:
-            writer.writerow({key: "" if value is None else value for key, value in _plain(row).items()})
-
-
-def _plain(value: Any) -> Any:
-    """The same value as plain JSON types."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, Path):
-        return str(value)
-    return None if isinstance(value, float) and not math.isfinite(value) else value

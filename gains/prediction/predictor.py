@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -21,6 +21,7 @@ from gains.models.checkpoint import load_network, operate
 from gains.models.parts.transform import IMAGENET_MEAN
 from gains.models.recipe import Recipe
 from gains.operating_point import SETTINGS
+from gains.prediction.result import Prediction
 from gains.prediction.stitching import Pieces, stitch
 from gains.prediction.tiling import TileGrid
 from gains.rle import Box
@@ -88,7 +89,7 @@ class Predictor:
         """Category names; position + 1 is the label."""
         return self.recipe.categories
 
-    def predict(self, image: npt.NDArray[Any]) -> Instances:
+    def predict(self, image: npt.NDArray[Any]) -> Prediction:
         """Segment one image.
 
         Args:
@@ -101,7 +102,7 @@ class Predictor:
         [(_, _, result)] = self.predict_many([(None, ArrayRaster(image))])
         if isinstance(result, InputError):
             raise result
-        return result
+        return Prediction(**{field.name: getattr(result, field.name) for field in fields(result)})
 
     def predict_many(
         self, rasters: Iterable[tuple[Key, Raster]], on_progress: Callable[[Key, float], None] | None = None

@@ -9,13 +9,15 @@ import cv2
 import numpy as np
 
 from gains.drawing import Picture, draw_instances, enlarge, zoom_of
+from gains.export.labels import hidden
 from gains.export.overlay import view
 from gains.files import replacing
 from gains.images.raster import Raster
 from gains.instances import Instances
 from gains.overlaps import overlapping_pairs
 
-FOLDER = "records"
+FOLDER = ".records"
+"""Hidden, so that no image of a folder of that name gets in its way."""
 THUMBNAIL_SIDE = 900
 
 
@@ -34,6 +36,7 @@ class Record:
         overlaps: of its instances, whether each shares pixels with another of its category (a nucleus lies in its cell,
             which is no overlap to count).
         capped_tiles: see :class:`Instances`.
+        hidden: how many of its instances a plain label image shows no pixel of.
         plain: the image, small, as JPEG in base64.
         drawn: the same with its instances drawn on it.
     """
@@ -47,6 +50,7 @@ class Record:
     categories: list[str]
     overlaps: list[bool]
     capped_tiles: int
+    hidden: int
     plain: str
     drawn: str
 
@@ -78,6 +82,7 @@ def make_record(name: str, source: Path, instances: Instances, image: Raster) ->
         categories=[instances.categories[label - 1] for label in instances.labels],
         overlaps=overlaps.tolist(),
         capped_tiles=instances.capped_tiles,
+        hidden=len(hidden(instances)),
         plain=jpeg(enlarge(picture, zoom_of(picture))),
         drawn=jpeg(draw_instances(picture, masks)),
     )

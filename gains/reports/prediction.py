@@ -109,6 +109,12 @@ def _notes(records: Sequence[Record]) -> list[str]:
             f"In {len(capped)} image(s), such as {capped[0]}, the network found as many instances in a tile as it may; "
             "some may be missing. A smaller tile gives each fewer to find."
         )
+    unseen = sum(record.hidden for record in records)
+    if unseen:
+        notes.append(
+            f"{unseen} instance(s) lie wholly under smaller ones: a plain label image shows no pixel of them, all other"
+            " formats do."
+        )
     if len(records) > MAX_PICTURES:
         notes.append(f"Pictures of the first {MAX_PICTURES} of {len(records)} images are shown; the table has all.")
     return notes

@@ -16,7 +16,7 @@ from gains.comparison.queue import Job, quoted, run_all
 from gains.comparison.tables import Comparison, as_csv, latex, markdown, sentences, tables
 from gains.errors import InputError
 from gains.files import replacing
-from gains.metrics.table import write_json
+from gains.plain import write_json
 from gains.reports.comparison import write_comparison_page
 
 OWN = ("models", "datasets", "seeds", "folds", "baseline", "metric", "output", "keep", "runs", "jobs", "samples")

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from gains import __version__
-from gains.metrics.table import write_json
+from gains.plain import write_json
 
 PACKAGES = (
     "torch",

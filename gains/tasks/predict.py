@@ -1,24 +1,25 @@
 """``gains predict``: from a folder of images to files for Fiji, QuPath and Python."""
 
+import fcntl
 import hashlib
 import json
 import os
 import shutil
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 
 from gains import __version__
 from gains.errors import InputError
-from gains.export import SUFFIXES, check_formats, save
-from gains.export.coco import merge_coco
-from gains.files import PARTIAL, replacing
+from gains.export.export import Export
+from gains.export.formats import FORMATS, check_formats, save
+from gains.files import PARTIAL, explained, replacing
 from gains.images.files import open_rasters
 from gains.images.listing import is_image, note_others
 from gains.images.notes import Notes
@@ -28,11 +29,17 @@ from gains.images.still import READABLE
 from gains.instances import Instances
 from gains.operating_point import SETTINGS as POINT
 from gains.prediction.predictor import Predictor, load_model
-from gains.prediction.records import Record, make_record, read_records, record_path, write_record
+from gains.prediction.records import FOLDER, make_record, read_records, record_path, write_record
 from gains.reports.prediction import MAX_PICTURES, write_prediction_report
 
 SETTINGS = ("channels", "intensity", "pixel_size_um", "tile", "overlap")
 """What decides a result: a folder holds results of one choice of these, and of one checkpoint."""
+
+CLAIM = "settings.json"
+RESERVED = ("measurements",)
+"""An image called so would share a file with the joined table."""
+LONGEST_NAME = 200
+"""Bytes of a result's name without suffix; file systems allow 255 in all."""
 
 
 @dataclass(frozen=True)
@@ -86,15 +93,43 @@ def run(config: DictConfig) -> None:
     )
     options = ReadOptions(config.channels, predictor.intensity, config.max_pixels, notes=notes)
     predictor.notes = notes
-    settings = claim(output, config, predictor)
+    with alone_in(output):
+        settings = claim(output, config, predictor)
+        failures = predict_with_bar(predictor, files, config, options)
+        finish(output, formats, settings, failures, notes.lines())
+
+
+def predict_with_bar(
+    predictor: Predictor, files: dict[str, Path], config: DictConfig, options: ReadOptions
+) -> dict[Path, str]:
+    """Predict what is not done under a progress bar; exits with status 130 when interrupted."""
     with tqdm(total=len(files), bar_format="{l_bar}{bar}| {n:.1f}/{total} files [{elapsed}<{remaining}]") as bar:
         try:
-            failures = predict_files(predictor, files, config, options, Progress(bar))
+            return predict_files(predictor, files, config, options, Progress(bar))
         except KeyboardInterrupt:
             bar.close()
             print("interrupted; finished images are kept, the same command goes on")
             raise SystemExit(130) from None
-    finish(output, formats, settings, failures, notes.lines())
+
+
+@contextmanager
+def alone_in(output: Path) -> Iterator[None]:
+    """Keep a folder of results to one call at a time; a killed one leaves no trace.
+
+    Raises:
+        InputError: if another call is writing to it.
+    """
+    with explained(output):
+        output.mkdir(parents=True, exist_ok=True)
+        file = (output / ".lock").open("w")
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise InputError(
+                f"output={output}: another gains predict is writing there; choose another folder"
+            ) from None
+        yield
 
 
 def find_images(pattern: str, output: Path, notes: Notes) -> dict[str, Path]:
@@ -112,7 +147,7 @@ def find_images(pattern: str, output: Path, notes: Notes) -> dict[str, Path]:
     if path.is_file():
         found = [path]
     elif path.is_dir():
-        files = sorted(file for file in path.iterdir() if file.is_file())
+        files = sorted(file for file in path.iterdir() if file.is_file() and not is_own(file, output))
         found = [file for file in files if is_image(file)]
         note_others(files, notes)
         if not found:
@@ -129,6 +164,12 @@ def find_images(pattern: str, output: Path, notes: Notes) -> dict[str, Path]:
     return _names(found)
 
 
+def is_own(file: Path, output: Path) -> bool:
+    """Whether a file is a result of an earlier call into the same folder."""
+    suffixes = tuple(form.suffix for form in FORMATS.values())
+    return file.name.endswith(suffixes) and file.resolve().parent == output.resolve() and (output / CLAIM).is_file()
+
+
 def _names(files: list[Path]) -> dict[str, Path]:
     """Paths below the folder common to all, without suffix unless two files would get the same name."""
     # Absolute, not resolved: a link is called what its folder calls it.
@@ -136,9 +177,35 @@ def _names(files: list[Path]) -> dict[str, Path]:
     common = os.path.commonpath([os.path.dirname(path) for path in paths])
     names = [os.path.relpath(path, common) for path in paths]
     stems = [os.path.splitext(name)[0] for name in names]
-    count = Counter(stems)
-    unique = [stem if count[stem] == 1 else name.replace(".", "_") for stem, name in zip(stems, names, strict=True)]
-    return dict(zip(unique, files, strict=True))
+    count = Counter([*stems, *RESERVED])
+    taken: dict[str, Path] = {}
+    # Names that nobody else wants first, so that a made-up one never takes somebody's own.
+    for index in sorted(range(len(files)), key=lambda index: count[stems[index]] > 1):
+        wanted = stems[index] if count[stems[index]] == 1 else names[index].replace(".", "_")
+        name = wanted = file_name(wanted)
+        number = 2
+        while name in taken:
+            name, number = f"{wanted}_{number}", number + 1
+        taken[name] = files[index]
+    return dict(sorted(taken.items(), key=lambda entry: files.index(entry[1])))
+
+
+def file_name(name: str) -> str:
+    """A relative path whose last part leaves room for suffixes and can be printed, whatever bytes the file's has."""
+    folder, last = os.path.split(name.encode("utf-8", "replace").decode())
+    encoded = last.encode()
+    if len(encoded) > LONGEST_NAME:
+        digest = hashlib.sha256(encoded).hexdigest()[:8]
+        last = f"{encoded[: LONGEST_NAME - 9].decode(errors='ignore')}_{digest}"
+    return os.path.join(folder, last)
+
+
+def page_name(name: str, page: int, names: Collection[str]) -> str:
+    """Name of a page of a file, other than that of any file."""
+    found = f"{name}_p{page:03d}"
+    while found in names:
+        found = f"{found}_page"
+    return found
 
 
 def claim(output: Path, config: DictConfig, predictor: Predictor) -> dict[str, Any]:
@@ -162,7 +229,7 @@ def claim(output: Path, config: DictConfig, predictor: Predictor) -> dict[str, A
         "intensity": predictor.intensity,
         **predictor.recipe.operating_point.to_plain(),
     }
-    path = output / "settings.json"
+    path = output / CLAIM
     try:
         earlier = json.loads(path.read_text()) if path.is_file() else settings
     except ValueError:
@@ -177,7 +244,7 @@ def claim(output: Path, config: DictConfig, predictor: Predictor) -> dict[str, A
         )
     if changed:
         # Without their records images count as not done, so that results of two settings never stay side by side.
-        shutil.rmtree(output / "records", ignore_errors=True)
+        shutil.rmtree(output / FOLDER, ignore_errors=True)
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(settings, indent=2))
     for leftover in output.rglob(f".*{PARTIAL}"):
@@ -204,7 +271,7 @@ def predict_files(
                 progress.add(path, 1)
                 continue
             for raster in rasters:
-                item = Item(name if len(rasters) == 1 else f"{name}_p{raster.page:03d}", path, len(rasters))
+                item = Item(name if len(rasters) == 1 else page_name(name, raster.page, files), path, len(rasters))
                 if len(rasters) > 1 and not config.overwrite and is_done(output, item.name, formats):
                     progress.add(path, 1 / item.pages)
                 else:
@@ -222,9 +289,12 @@ def predict_files(
 
 def is_done(output: Path, name: str, formats: list[str]) -> bool:
     """Whether all files of an image are there; its record is written last."""
-    return record_path(output, name).is_file() and all(
-        (output / f"{name}{SUFFIXES[kind]}").is_file() for kind in formats
-    )
+    return record_path(output, name).is_file() and all(file_of(output, name, kind).is_file() for kind in formats)
+
+
+def file_of(output: Path, name: str, kind: str) -> Path:
+    """The file of an image in a format."""
+    return output / f"{name}{FORMATS[kind].suffix}"
 
 
 def _save(output: Path, item: Item, raster: Raster, instances: Instances, config: DictConfig) -> None:
@@ -232,7 +302,14 @@ def _save(output: Path, item: Item, raster: Raster, instances: Instances, config
     folder, stem = (output / item.name).parent, Path(item.name).name
     record_path(output, item.name).unlink(missing_ok=True)
     # Not with_suffix: a dot may be part of the name.
-    save(instances, folder, stem, list(config.formats), raster, config.pixel_size_um, item.path.name)
+    export = Export(
+        instances,
+        raster,
+        config.pixel_size_um,
+        file_name=f"{item.name}{item.path.suffix}",
+        page=raster.page if item.pages > 1 else None,
+    )
+    save(export, folder, stem, list(config.formats))
     write_record(output, make_record(item.name, item.path, instances, raster))
 
 
@@ -241,10 +318,12 @@ def finish(
 ) -> None:
     """Join tables, write the report, print what was done; exits with status 1 if there are failures."""
     records = read_records(output, MAX_PICTURES)
-    if "coco" in formats:
-        merge_coco([path for _, path in _written(output, records, "coco")], output / "predictions.json")
-    if "csv" in formats:
-        _join_tables(output, records)
+    for kind in formats:
+        merge = FORMATS[kind].merge
+        if merge is not None:
+            # Earlier calls may have written images in other formats.
+            files = [(record.name, file_of(output, record.name, kind)) for record in records]
+            merge([(name, file) for name, file in files if file.is_file()], output / FORMATS[kind].joined)
     write_prediction_report(output / "report.html", records, settings, list(failures.values()))
     count = sum(record.count for record in records)
     print(f"{count} instances in {len(records)} images; {output / 'report.html'} shows them")
@@ -255,21 +334,3 @@ def finish(
         for message in failures.values():
             print(f"  {message}")
         raise SystemExit(1)
-
-
-def _written(output: Path, records: list[Record], kind: str) -> list[tuple[str, Path]]:
-    """Names and files of the images that have a format; earlier calls may have written others."""
-    paths = [(record.name, output / f"{record.name}{SUFFIXES[kind]}") for record in records]
-    return [(name, path) for name, path in paths if path.is_file()]
-
-
-def _join_tables(output: Path, records: list[Record]) -> None:
-    """All measurements in one table, with the image in front."""
-    tables = []
-    for name, path in _written(output, records, "csv"):
-        table = pd.read_csv(path, dtype={"overlap_ids": str})
-        table.insert(0, "image", name)
-        tables.append(table)
-    if tables:
-        with replacing(output / "measurements.csv") as temporary:
-            pd.concat(tables, ignore_index=True).to_csv(temporary, index=False)

@@ -9,7 +9,8 @@ import pytorch_lightning as pl
 from gains.data.datamodule import InstanceDataModule
 from gains.data.dataset import InstanceDataset
 from gains.metrics.stored import StoredStatistics, write_statistics
-from gains.metrics.table import print_table, write_json
+from gains.metrics.table import print_table
+from gains.plain import write_json
 from gains.reports.evaluation import write_evaluation_report
 from gains.training.callbacks import PredictionWriter
 from gains.training.module import InstanceSegmentation

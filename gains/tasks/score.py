@@ -12,8 +12,9 @@ from gains.metrics.names import BY_NAME, MAIN
 from gains.metrics.sources import read_ground_truth, read_predictions
 from gains.metrics.sources.instances import GroundTruth, Predictions
 from gains.metrics.summary import per_image
-from gains.metrics.table import print_table, write_csv, write_json
+from gains.metrics.table import print_table
 from gains.metrics.threshold import tune_threshold
+from gains.plain import write_csv, write_json
 
 TUNING_METRICS = ("aji", "f1_50")
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from gains.contract import Batch, Target
 from gains.data.datamodule import InstanceDataModule
 from gains.drawing import anomaly_figure, comparison_figure, save_image
-from gains.metrics.table import write_json
+from gains.plain import write_json
 from gains.training.module import InstanceSegmentation
 
 

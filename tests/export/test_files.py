@@ -19,12 +19,15 @@ from pycocotools.coco import COCO
 from scipy import ndimage
 
 from gains.errors import InputError
-from gains.export import SUFFIXES, save
 from gains.export.coco import merge_coco
+from gains.export.csv import merge_csv
+from gains.export.export import Export
+from gains.export.formats import FORMATS, save
 from gains.export.overlay import view
 from gains.images.raster import ArrayRaster
-from gains.instances import Instances
 from gains.masks import InstanceCrops
+from gains.plain import write_csv
+from gains.prediction.result import Prediction
 
 SIZE = (300, 140)  # higher than a band of a label image
 
@@ -40,17 +43,17 @@ def masks_of(count: int = 9) -> npt.NDArray[np.bool_]:
 
 
 @pytest.fixture
-def instances() -> Instances:
+def instances() -> Prediction:
     masks = masks_of()
     crops = InstanceCrops.from_dense(torch.from_numpy(masks))
     labels = np.arange(len(masks)) % 2 + 1
-    return Instances(crops, np.linspace(0.95, 0.5, len(masks)), labels, ["nucleus/dark", "cell"])
+    return Prediction(crops, np.linspace(0.95, 0.5, len(masks)), labels, ["nucleus/dark", "cell"])
 
 
-def written(instances: Instances, folder: Path, kind: str) -> Path:
+def written(instances: Prediction, folder: Path, kind: str) -> Path:
     image = np.random.default_rng(1).integers(0, 255, (*SIZE, 3), dtype=np.uint8)
     [path] = instances.save(folder, "plate.1", [kind], image, pixel_size_um=0.5)
-    assert path.name == f"plate.1{SUFFIXES[kind]}"
+    assert path.name == f"plate.1{FORMATS[kind].suffix}"
     return path
 
 
@@ -60,7 +63,7 @@ def filled(shape: shapely.Geometry) -> npt.NDArray[np.bool_]:
     return np.asarray(shapely.contains_xy(shape, x, y))
 
 
-def test_coco(instances: Instances, tmp_path: Path) -> None:
+def test_coco(instances: Prediction, tmp_path: Path) -> None:
     coco = COCO(written(instances, tmp_path, "coco"))
     assert coco.imgs[1] == {"id": 1, "file_name": "plate.1", "height": SIZE[0], "width": SIZE[1]}
     assert [coco.cats[label]["name"] for label in (1, 2)] == ["nucleus/dark", "cell"]
@@ -74,9 +77,9 @@ def test_coco(instances: Instances, tmp_path: Path) -> None:
         assert mask[y : y + height, x : x + width].sum() == mask.sum()
 
 
-def test_merged_coco(instances: Instances, tmp_path: Path) -> None:
+def test_merged_coco(instances: Prediction, tmp_path: Path) -> None:
     paths = [instances.save(tmp_path, name, ["coco"])[0] for name in ("a", "b")]
-    merge_coco(paths, tmp_path / "all.json")
+    merge_coco([(path.name, path) for path in paths], tmp_path / "all.json")
     coco = COCO(tmp_path / "all.json")
     assert [image["file_name"] for image in coco.loadImgs([1, 2])] == ["a", "b"]
     for image_id in (1, 2):
@@ -84,18 +87,19 @@ def test_merged_coco(instances: Instances, tmp_path: Path) -> None:
         np.testing.assert_array_equal([coco.annToMask(annotation) for annotation in found], masks_of())
 
 
-def test_labels(instances: Instances, tmp_path: Path) -> None:
+def test_labels(instances: Prediction, tmp_path: Path) -> None:
     path = written(instances, tmp_path, "labels")
     labels = tifffile.imread(path)
     masks = masks_of()
     assert labels.dtype == np.uint16
-    # Scores fall with the index, so the first mask at a pixel is the one on top.
-    np.testing.assert_array_equal(labels, np.where(masks.any(0), masks.argmax(0) + 1, 0))
+    # Of the masks at a pixel the smallest is on top.
+    by_area = np.argsort(masks.sum((1, 2)), kind="stable")
+    np.testing.assert_array_equal(labels, np.where(masks.any(0), by_area[masks[by_area].argmax(0)] + 1, 0))
     with tifffile.TiffFile(path) as file:
-        assert "resolved by score" in json.loads(file.pages[0].description)["overlaps"]
+        assert "resolved by area" in json.loads(file.pages[0].description)["overlaps"]
 
 
-def test_label_layers(instances: Instances, tmp_path: Path) -> None:
+def test_label_layers(instances: Prediction, tmp_path: Path) -> None:
     path = written(instances, tmp_path, "label_layers")
     layers = tifffile.imread(path)
     for index, mask in enumerate(masks_of()):
@@ -107,11 +111,11 @@ def test_label_layers(instances: Instances, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["labels", "label_layers"])
-def test_label_images_know_the_size_of_a_pixel(instances: Instances, tmp_path: Path, kind: str) -> None:
-    (calibrated,) = save(instances, tmp_path, "calibrated", [kind], pixel_size_um=0.25)
+def test_label_images_know_the_size_of_a_pixel(instances: Prediction, tmp_path: Path, kind: str) -> None:
+    (calibrated,) = instances.save(tmp_path, "calibrated", [kind], pixel_size_um=0.25)
     with Image.open(calibrated) as image:
         assert [float(per_inch) for per_inch in image.info["dpi"]] == pytest.approx([25400 / 0.25] * 2)
-    (plain,) = save(instances, tmp_path, "plain", [kind])
+    (plain,) = instances.save(tmp_path, "plain", [kind])
     np.testing.assert_array_equal(tifffile.imread(plain), tifffile.imread(calibrated))
     with Image.open(plain) as image:
         assert "dpi" not in image.info
@@ -120,7 +124,7 @@ def test_label_images_know_the_size_of_a_pixel(instances: Instances, tmp_path: P
 def test_label_layers_without_overlap_are_one_page(tmp_path: Path) -> None:
     masks = np.zeros((3, *SIZE), bool)
     masks[0, :9], masks[1, 9:20], masks[2, 290:] = True, True, True
-    apart = Instances(InstanceCrops.from_dense(torch.from_numpy(masks)), np.ones(3), np.ones(3, np.int64))
+    apart = Prediction(InstanceCrops.from_dense(torch.from_numpy(masks)), np.ones(3), np.ones(3, np.int64))
     [path] = apart.save(tmp_path, "apart", ["label_layers"])
     assert tifffile.imread(path).shape == SIZE
 
@@ -130,12 +134,12 @@ def test_more_than_65535_instances_need_32_bits(tmp_path: Path) -> None:
     pixels = np.arange(count)
     boxes = torch.from_numpy(np.stack([pixels % 512, pixels // 512, pixels % 512 + 1, pixels // 512 + 1], axis=1))
     crops = InstanceCrops(torch.ones(count, dtype=torch.uint8), boxes, (128, 512))
-    many = Instances(crops, np.linspace(1, 0.5, count), np.ones(count, np.int64))
+    many = Prediction(crops, np.linspace(1, 0.5, count), np.ones(count, np.int64))
     [path] = many.save(tmp_path, "many", ["labels"])
     np.testing.assert_array_equal(tifffile.imread(path), np.arange(1, count + 1, dtype=np.uint32).reshape(128, 512))
 
 
-def test_imagej(instances: Instances, tmp_path: Path) -> None:
+def test_imagej(instances: Prediction, tmp_path: Path) -> None:
     rois = roifile.roiread(written(instances, tmp_path, "imagej"))
     for index, (roi, mask) in enumerate(zip(rois, masks_of(), strict=True)):
         assert roi.name.startswith(f"{index + 1:05d}_{instances.categories[index % 2].replace('/', '-')}_")
@@ -154,7 +158,7 @@ def test_imagej(instances: Instances, tmp_path: Path) -> None:
         )
 
 
-def test_geojson(instances: Instances, tmp_path: Path) -> None:
+def test_geojson(instances: Prediction, tmp_path: Path) -> None:
     features = json.loads(written(instances, tmp_path, "geojson").read_text())["features"]
     for index, (feature, mask) in enumerate(zip(features, masks_of(), strict=True)):
         shape = shapely.geometry.shape(feature["geometry"])
@@ -167,7 +171,7 @@ def test_geojson(instances: Instances, tmp_path: Path) -> None:
         assert properties["measurements"]["area_um2"] == mask.sum() / 4
 
 
-def test_csv(instances: Instances, tmp_path: Path) -> None:
+def test_csv(instances: Prediction, tmp_path: Path) -> None:
     table = pd.read_csv(written(instances, tmp_path, "csv"), dtype={"overlap_ids": str}, keep_default_na=False)
     masks = masks_of()
     assert table.id.tolist() == list(range(1, len(masks) + 1))
@@ -180,7 +184,7 @@ def test_overlay_shows_instances_and_leaves_the_rest(tmp_path: Path) -> None:
     mask = np.zeros((420, 400), bool)
     mask[100:200, 50:300] = True
     image = np.random.default_rng(1).integers(0, 255, (420, 400, 3), dtype=np.uint8)
-    one = Instances(InstanceCrops.from_dense(torch.from_numpy(mask[None])), np.ones(1), np.ones(1, np.int64))
+    one = Prediction(InstanceCrops.from_dense(torch.from_numpy(mask[None])), np.ones(1), np.ones(1, np.int64))
     [path] = one.save(tmp_path, "one", ["overlay"], image)
     drawn = cv2.imread(str(path))[:, :, ::-1]
     np.testing.assert_array_equal(drawn[~mask], image[~mask])
@@ -197,9 +201,9 @@ def test_overlay_of_a_large_image_is_smaller_and_in_step(tmp_path: Path) -> None
     np.testing.assert_array_equal(shrunk.dense()[0].numpy() > 0, picture[:, :, 0] == 200)
 
 
-@pytest.mark.parametrize("kind", SUFFIXES)
+@pytest.mark.parametrize("kind", FORMATS)
 def test_no_instances(kind: str, tmp_path: Path) -> None:
-    none = Instances(InstanceCrops.from_dense(torch.zeros(0, *SIZE)), np.zeros(0), np.zeros(0, np.int64))
+    none = Prediction(InstanceCrops.from_dense(torch.zeros(0, *SIZE)), np.zeros(0), np.zeros(0, np.int64))
     path = written(none, tmp_path, kind)
     if kind in ("labels", "label_layers"):
         assert tifffile.imread(path).shape == SIZE
@@ -216,11 +220,85 @@ def test_no_instances(kind: str, tmp_path: Path) -> None:
         assert cv2.imread(str(path)).shape == (2 * SIZE[0], 2 * SIZE[1], 3)
 
 
-def test_unknown_format(instances: Instances, tmp_path: Path) -> None:
+def test_unknown_format(instances: Prediction, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="'pdf' is unknown; use any of coco, labels"):
         instances.save(tmp_path, "x", ["pdf"])
 
 
-def test_overlay_needs_the_image(instances: Instances, tmp_path: Path) -> None:
+def test_overlay_needs_the_image(instances: Prediction, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="needs the image"):
-        save(instances, tmp_path, "x", ["overlay"])
+        save(Export(instances), tmp_path, "x", ["overlay"])
+
+
+def nested() -> Prediction:
+    """A cell with a worse-scored nucleus in it, and a cell beside it that overlaps the first."""
+    masks = np.zeros((3, 40, 60), bool)
+    masks[0, 5:35, 5:30] = True
+    masks[1, 15:20, 10:16] = True
+    masks[2, 5:35, 26:50] = True
+    crops = InstanceCrops.from_dense(torch.from_numpy(masks))
+    return Prediction(crops, np.array([0.9, 0.8, 0.7]), np.array([1, 2, 1]), ["cell", "nucleus"])
+
+
+def test_a_nucleus_is_seen_in_its_cell(tmp_path: Path) -> None:
+    [path] = nested().save(tmp_path, "a", ["labels"])
+    labels = tifffile.imread(path)
+    assert (labels == 2).sum() == 30
+    # Every instance has a pixel, so the file says that none is missing.
+    with tifffile.TiffFile(path) as file:
+        assert json.loads(file.pages[0].description)["without a pixel"] == "none"
+
+
+def test_instances_without_a_pixel_are_named(tmp_path: Path) -> None:
+    masks = np.zeros((3, 10, 12), bool)
+    masks[0, 2:8, 2:10] = True
+    masks[1, 2:8, 2:6] = masks[2, 2:8, 6:10] = True  # both halves of the first
+    covered = Prediction(InstanceCrops.from_dense(torch.from_numpy(masks)), np.ones(3), np.ones(3, np.int64))
+    [path] = covered.save(tmp_path, "a", ["labels"])
+    assert set(np.unique(tifffile.imread(path))) == {0, 2, 3}
+    with tifffile.TiffFile(path) as file:
+        assert json.loads(file.pages[0].description)["without a pixel"] == "1"
+
+
+def test_parents_and_overlaps_within_a_category() -> None:
+    table = nested().measure()
+    assert table.parent_id.tolist() == [pd.NA, 1, pd.NA]
+    assert table.overlap_area.tolist() == [30 * 4, 0, 30 * 4]
+    assert table.overlap_ids.tolist() == ["3", "", "1"]
+
+
+def test_pages_carry_their_position(tmp_path: Path) -> None:
+    [rois, geojson] = save(Export(nested(), page=3), tmp_path, "stack_p003", ["imagej", "geojson"])
+    assert [roi.position for roi in roifile.roiread(rois)] == [3, 3, 3]
+    features = json.loads(geojson.read_text())["features"]
+    assert [feature["geometry"]["plane"]["t"] for feature in features] == [2, 2, 2]
+
+
+def test_no_formula_reaches_a_spreadsheet(tmp_path: Path) -> None:
+    evil = Prediction(nested().masks, nested().scores, nested().labels, ['=HYPERLINK("x")', "@nucleus"])
+    [path] = evil.save(tmp_path, "a", ["csv"])
+    merge_csv([("=cmd|' /C calc'!A0", path)], tmp_path / "all.csv")
+    table = pd.read_csv(tmp_path / "all.csv", dtype=str)
+    for name in ("image", "category"):
+        assert all(value.startswith("'") for value in table[name])
+    write_csv(tmp_path / "rows.csv", [{"file": "+1", "value": -1.5}])
+    assert (tmp_path / "rows.csv").read_text() == "file,value\n'+1,-1.5\n"
+
+
+def test_json_without_infinity(tmp_path: Path) -> None:
+    image = np.full((40, 60), np.inf, np.float32)
+    [path] = nested().save(tmp_path, "a", ["geojson"], image)
+    features = json.loads(path.read_text(), parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))["features"]
+    assert "mean_intensity" not in features[0]["properties"]["measurements"]
+
+
+def test_an_outline_of_too_many_corners_for_a_polygon_roi(tmp_path: Path) -> None:
+    mask = np.zeros((3, 40_000), bool)
+    mask[0] = True
+    mask[1:, ::2] = True
+    one = Prediction(InstanceCrops.from_dense(torch.from_numpy(mask[None])), np.ones(1), np.ones(1, np.int64))
+    [path] = one.save(tmp_path, "comb", ["imagej"])
+    roi = roifile.roiread(path)
+    roi = roi[0] if isinstance(roi, list) else roi
+    [ring] = roi.coordinates(multi=True)
+    assert shapely.Polygon(ring).area == mask.sum()

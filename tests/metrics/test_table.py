@@ -8,7 +8,8 @@ import pytest
 from rich.console import Console
 
 from gains.metrics.evaluator import InstanceSegmentationEvaluator
-from gains.metrics.table import print_table, write_csv, write_json
+from gains.metrics.table import print_table
+from gains.plain import write_csv, write_json
 
 
 def test_json_is_plain_and_nan_is_null(tmp_path: Path) -> None:

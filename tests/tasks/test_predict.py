@@ -21,12 +21,12 @@ from pycocotools.coco import COCO
 from gains import cli
 from gains.config import compose
 from gains.errors import InputError
-from gains.export import SUFFIXES
+from gains.export.formats import FORMATS
 from gains.images.notes import Notes
 from gains.tasks import predict
 from helpers.blob_finder import draw_disks
 
-ALL = list(SUFFIXES)
+ALL = list(FORMATS)
 
 
 def configured(**settings: Any) -> DictConfig:
@@ -68,7 +68,7 @@ def test_a_folder(settings: dict[str, Any], capsys: pytest.CaptureFixture[str]) 
     predict.run(configured(**settings, formats=ALL, pixel_size_um=0.5))
     output = Path(settings["output"])
     for index in range(3):
-        for suffix in SUFFIXES.values():
+        for suffix in (form.suffix for form in FORMATS.values()):
             assert (output / f"plate{index}{suffix}").stat().st_size > 0
     coco = COCO(output / "predictions.json")
     assert [len(coco.getAnnIds(imgIds=image)) for image in (1, 2, 3)] == [2, 3, 4]
@@ -306,7 +306,7 @@ predict.run(OmegaConf.create({OmegaConf.to_container(configured(**settings, batc
 """
     process = subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE)
     output = Path(settings["output"])
-    while process.poll() is None and not list(output.glob("records/*.json")):
+    while process.poll() is None and not list(output.glob(".records/*.json")):
         time.sleep(0.01)
     process.send_signal(number)
     process.communicate()
@@ -328,3 +328,66 @@ def test_as_people_type_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caps
     assert stop.value.code == 2
     assert "matches no PNG" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_names_that_would_collide(tmp_path: Path) -> None:
+    names = ["a.png", "a.bmp", "a_bmp.png", "measurements.png", "records/b.png", "records.png"]
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    found = predict.find_images(f"{tmp_path}/**/*", tmp_path / "results", Notes())
+    assert sorted(path.relative_to(tmp_path).as_posix() for path in found.values()) == sorted(names)
+    assert "measurements" not in found
+    assert predict.page_name("m", 1, {"m", "m_p001"}) not in {"m", "m_p001"}
+    assert predict.page_name("m", 1, {"m"}) == "m_p001"
+
+
+@pytest.mark.parametrize("name", ["x" * 250 + ".png", "Zelle \u7d30\u80de.png", b"caf\xe9.png"])
+def test_long_and_odd_names(settings: dict[str, Any], images: Path, name: str | bytes) -> None:
+    for path in images.iterdir():
+        path.unlink()
+    image, _ = draw_disks((60, 60), [(30.0, 30.0, 9.0)])
+    written = cv2.imencode(".png", image[:, :, ::-1])[1].tobytes()
+    try:
+        (images / os.fsdecode(name)).write_bytes(written)
+    except OSError:
+        pytest.skip("this file system takes no such name")
+    predict.run(configured(**settings, formats=ALL))
+    output = Path(settings["output"])
+    [labels] = output.glob("*.labels.tif")
+    assert tifffile.imread(labels).max() > 0
+    assert len(COCO(output / "predictions.json").imgs) == 1
+
+
+def test_pages_beside_a_file_of_their_name(settings: dict[str, Any], images: Path) -> None:
+    stack = np.zeros((2, 64, 64), np.uint8)
+    tifffile.imwrite(images / "m.tif", stack, photometric="minisblack")
+    image, _ = draw_disks((60, 60), [(30.0, 30.0, 9.0)])
+    cv2.imwrite(str(images / "m_p001.png"), image[:, :, ::-1])
+    predict.run(configured(**settings))
+    coco = COCO(Path(settings["output"]) / "predictions.json")
+    assert len({entry["file_name"] for entry in coco.imgs.values()}) == len(coco.imgs) == 3 + 3
+
+
+def test_equal_names_in_folders_stay_apart(settings: dict[str, Any], images: Path) -> None:
+    for folder in ("A", "B"):
+        write_images(images / folder, 1)
+    predict.run(configured(**{**settings, "input": f"{images}/*/*"}))
+    coco = COCO(Path(settings["output"]) / "predictions.json")
+    assert sorted(entry["file_name"] for entry in coco.imgs.values()) == ["A/plate0.png", "B/plate0.png"]
+
+
+def test_results_beside_their_images_are_no_images(settings: dict[str, Any], images: Path) -> None:
+    beside = {**settings, "output": str(images)}
+    for _ in range(2):
+        predict.run(configured(**beside, formats=ALL))
+    assert len(COCO(images / "predictions.json").imgs) == 3
+
+
+def test_a_second_call_into_the_same_folder_is_refused(settings: dict[str, Any]) -> None:
+    with (
+        predict.alone_in(Path(settings["output"])),
+        pytest.raises(InputError, match="another gains predict is writing there"),
+    ):
+        predict.run(configured(**settings))
+    predict.run(configured(**settings))

@@ -1,0 +1,41 @@
+"""What every writer gets: the instances of one image and all that a format may say about them."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import pandas as pd
+from shapely.geometry.base import BaseGeometry
+
+from gains.export.measure import measure
+from gains.export.outlines import outlines
+from gains.images.raster import Raster
+from gains.instances import Instances
+
+
+@dataclass(frozen=True)
+class Export:
+    """One image's instances on their way into files; tables and outlines are made once, when first asked for.
+
+    Attributes:
+        instances: of the image.
+        image: the image itself, for intensities and overlays.
+        pixel_size_um: side of a pixel in micrometres.
+        file_name: what formats that name their image call it.
+        page: number of the plane in a stack, from 1; None for a file with one image.
+    """
+
+    instances: Instances
+    image: Raster | None = None
+    pixel_size_um: float | None = None
+    file_name: str = ""
+    page: int | None = None
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """A row of measurements per instance."""
+        return measure(self.instances, self.image, self.pixel_size_um)
+
+    @cached_property
+    def outlines(self) -> list[BaseGeometry]:
+        """Polygon or MultiPolygon of each instance."""
+        return outlines(self.instances)
