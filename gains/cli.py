@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 
 from gains.config import config_folder
 from gains.errors import InputError
+from gains.renamed import refuse_renamed
 
 COMMANDS = {
     "prepare": "turn a data set as distributed into images, annotations.json and splits.json",
@@ -41,6 +42,11 @@ def main(command: str | None = None) -> None:
     if command not in COMMANDS:
         print(f"gains: {command!r} is no command\n\n{usage()}", file=sys.stderr)
         raise SystemExit(2)
+    try:
+        refuse_renamed(command, sys.argv[1:])
+    except InputError as error:
+        print(f"gains {command}: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
     task = importlib.import_module(f"gains.tasks.{command}")
 
     def job(config: DictConfig) -> float | None:

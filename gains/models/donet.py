@@ -42,8 +42,8 @@ from gains.operating_point import OperatingPoint
 Consistency = Literal["hard", "soft"]
 
 
-class PartLogits(NamedTuple):
-    """Class logits ``(P, K, 28, 28)`` of the masks that DoNet draws in a RoI."""
+class Parts(NamedTuple):
+    """Of the masks that DoNet draws in a RoI: class logits ``(P, K, 28, 28)``, or the features that lead to them."""
 
     coarse: Tensor
     intersection: Tensor
@@ -91,29 +91,34 @@ class DoNetMaskBranch(MaskBranch):
         self.consistency = consistency
         self.consistency_weight = consistency_weight
 
-    def draw(self, pooled: Tensor) -> PartLogits:
+    def draw(self, pooled: Tensor) -> Parts:
         """All masks from RoI features ``(P, C, 14, 14)``."""
+        features = self.fuse(pooled)
+        return Parts(
+            self.head.predictor(features.coarse),
+            self.intersection.predictor(features.intersection),
+            self.complement.predictor(features.complement),
+            self.head(features.whole),
+        )
+
+    def fuse(self, pooled: Tensor) -> Parts:
+        """Features ``(P, C, 14, 14)`` of the parts before their predictors, and of the whole before its head."""
         coarse = self.head.trunk(pooled)
         guided = torch.cat([pooled, coarse], dim=1)
         intersection = self.intersection.trunk(self.guide_intersection(guided))
         complement = self.complement.trunk(self.guide_complement(guided))
         fused = self.fusion(torch.cat([pooled, intersection, complement], dim=1))
-        return PartLogits(
-            self.head.predictor(coarse),
-            self.intersection.predictor(intersection),
-            self.complement.predictor(complement),
-            self.head(fused),
-        )
+        return Parts(coarse, intersection, complement, fused)
 
     def roi_losses(self, pooled: Tensor, samples: RoISamples, targets: list[Target]) -> dict[str, Tensor]:
         """Losses of the four masks and their consistency; targets need the derived ``visible_masks``."""
         return self.part_losses(self.draw(pooled), samples, targets)
 
-    def part_losses(self, logits: PartLogits, samples: RoISamples, targets: list[Target]) -> dict[str, Tensor]:
+    def part_losses(self, logits: Parts, samples: RoISamples, targets: list[Target]) -> dict[str, Tensor]:
         """Losses of masks drawn in foreground RoIs."""
         labels = torch.cat(samples.labels)
         truth = amodal_targets(samples, targets)
-        own = PartLogits(*(own_class(part, labels).float() for part in logits))
+        own = Parts(*(own_class(part, labels).float() for part in logits))
         compare = hard_consistency if self.consistency == "hard" else soft_consistency
         consistency = compare(own) if len(labels) else logits.whole.sum() * 0
         return {
@@ -125,13 +130,8 @@ class DoNetMaskBranch(MaskBranch):
         }
 
     def roi_masks(self, pooled: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """As Mask R-CNN's, with ``complement_probabilities`` and ``intersection_probabilities (D, 28, 28)``."""
-        own = PartLogits(*(own_class(part, labels).float().sigmoid() for part in self.draw(pooled)))
-        return {
-            "mask_probabilities": own.whole,
-            "complement_probabilities": own.complement,
-            "intersection_probabilities": own.intersection,
-        }
+        """As Mask R-CNN's: of the four masks the recombined one alone, the parts are there to be learned from."""
+        return {"mask_probabilities": own_class(self.head(self.fuse(pooled).whole), labels).float().sigmoid()}
 
 
 def funnel(channels_in: int, channels: int, count: int) -> nn.Sequential:
@@ -139,7 +139,7 @@ def funnel(channels_in: int, channels: int, count: int) -> nn.Sequential:
     return nn.Sequential(*conv_stack(channels_in, channels_in, count - 1), *conv_stack(channels_in, channels, 1))
 
 
-def hard_consistency(logits: PartLogits) -> Tensor:
+def hard_consistency(logits: Parts) -> Tensor:
     """The release's consistency of own-class logits ``(P, 28, 28)``: a scalar without gradient.
 
     Binary cross entropy of the parts' exclusive-or against the whole mask, all three cut at probability 0.5. Of two
@@ -149,7 +149,7 @@ def hard_consistency(logits: PartLogits) -> Tensor:
     return 100 * (parts != (logits.whole > 0)).float().mean()
 
 
-def soft_consistency(logits: PartLogits) -> Tensor:
+def soft_consistency(logits: Parts) -> Tensor:
     """Binary cross entropy of the parts' soft exclusive-or against the whole mask's probability, which it leaves alone.
 
     Args:
@@ -189,7 +189,7 @@ class DoNet(TwoStageDetector):
     ) -> None:
         super().__init__(**parts)
         if mrp and (cell_label is None or num_classes < 2):
-            raise ValueError("mrp=true needs a target category (dataset.gamm.target_category) and another one in it")
+            raise ValueError("mrp=true needs a target category (dataset.target_category) and another one in it")
         if mrp is None:
             mrp = num_classes == 2 and cell_label is not None
         self.cell_label = cell_label or 0  # 0, no label: there is no second path then

@@ -31,6 +31,8 @@ from gains.operating_point import OperatingPoint
 
 MASK_STRIDE, PROPOSAL_STRIDE = 8, 16
 POINTS_PER_CELL = 4
+AUXILIARY = 8
+"""Learned queries beside the proposed ones, which carry context and predict nothing."""
 CLASS_WEIGHT, MASK_WEIGHT, DICE_WEIGHT, PROPOSAL_WEIGHT = 2.0, 5.0, 5.0, 20.0
 
 
@@ -42,7 +44,7 @@ class Decoded:
         proposals: the Q chosen queries.
         grid: ``(H/8, W/8)``.
         pixels: ``(N, H/8 * W/8, C)`` before the first layer and after each.
-        queries: ``(N, Q + auxiliary, C)`` likewise.
+        queries: ``(N, Q + 8, C)`` likewise.
         positions: position embeddings of pixels ``(1, H/8 * W/8, C)`` and queries.
         outputs: predictions before the first layer and after each.
     """
@@ -65,7 +67,6 @@ class FastInst(Detector):
         num_classes: K, without background.
         layers: decoder layers L; 1 is the paper's fastest variant, 3 its best.
         queries: proposed per image.
-        auxiliary: learned queries beside them, which carry context and predict nothing.
         num_points: points on which masks are compared.
     """
 
@@ -77,7 +78,6 @@ class FastInst(Detector):
         num_classes: int,
         layers: int = 3,
         queries: int = 100,
-        auxiliary: int = 8,
         num_points: int = 12544,
     ) -> None:
         super().__init__()
@@ -86,8 +86,8 @@ class FastInst(Detector):
         self.pixel_decoder = PixelDecoder(backbone.channels, channels)
         side = round(queries**0.5)
         self.position = nn.Parameter(0.02 * torch.randn(1, channels, side, side))
-        self.auxiliary = nn.Embedding(auxiliary, channels)
-        self.auxiliary_position = nn.Embedding(auxiliary, channels)
+        self.auxiliary = nn.Embedding(AUXILIARY, channels)
+        self.auxiliary_position = nn.Embedding(AUXILIARY, channels)
         self.proposal = QueryProposal(channels, num_classes, queries)
         self.layers = nn.ModuleList(DualPathLayer(channels) for _ in range(layers))
         self.heads = nn.ModuleList(QueryHead(channels, num_classes) for _ in range(layers + 1))

@@ -106,7 +106,9 @@ class GAInSMaskBranch(MaskBranch):
     ) -> None:
         super().__init__(head)
         if predict_anomaly and anomaly is None:
-            raise ValueError("predict_anomaly=true needs the anomaly branch, which anomaly_branch=false leaves out")
+            raise ValueError(
+                "predict_anomaly=true needs the anomaly branch, which model.network.mask.anomaly=null leaves out"
+            )
         self.anomaly = anomaly
         self.reweight = reweight
         self.mask_weight = mask_weight

@@ -28,6 +28,8 @@ from gains.reports.html import (
 )
 from gains.rle import RLE, run_lengths
 
+MAX_PICTURES = 60
+"""The worst that many images are shown; the table has all."""
 IMAGE_METRICS = ("f1_50", "aji", "pq", "dice")
 SETTINGS = ("model", "checkpoint", "dataset", "split")
 
@@ -38,7 +40,6 @@ def write_evaluation_report(
     predictions: Sequence[Mapping[str, Any]],
     results: Mapping[str, Any],
     per_image: Sequence[Mapping[str, Any]],
-    max_pictures: int = 60,
 ) -> Path:
     """Write ``report.html`` of ``gains eval``.
 
@@ -48,7 +49,6 @@ def write_evaluation_report(
         predictions: entries of a COCO results list (``image_id``, ``category_id``, ``score``, ``segmentation``).
         results: as the evaluator computes them, with ``model``, ``checkpoint``, ``dataset`` and ``split`` if known.
         per_image: rows of :meth:`InstanceSegmentationEvaluator.per_image`.
-        max_pictures: the worst that many images are shown; the table has all.
 
     Returns:
         The page.
@@ -62,7 +62,7 @@ def write_evaluation_report(
     images = _images(per_image, {name: len(found[image_id]) for name, image_id in ids.items()}, ids)
     figures = [
         _compared(dataset, dataset.names.index(str(name)), found[ids[str(name)]], row)
-        for name, row in images.head(max_pictures).iterrows()
+        for name, row in images.head(MAX_PICTURES).iterrows()
     ]
     shown = {metric.title: _metric(metrics.get(metric.name)) for metric in HEADLINES}
     overall = [

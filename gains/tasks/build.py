@@ -49,9 +49,9 @@ def set_from_data(config: DictConfig, categories: list[str]) -> None:
     Raises:
         InputError: if GAMM's target category is not among the categories.
     """
-    target = config.dataset.gamm.target_category
+    target = config.dataset.target_category
     if target is not None and target not in categories:
-        raise InputError(f"dataset.gamm.target_category={target!r} is not among the categories {', '.join(categories)}")
+        raise InputError(f"dataset.target_category={target!r} is not among the categories {', '.join(categories)}")
     config.num_classes = len(categories)
     config.target_label = None if target is None else categories.index(target) + 1
 

@@ -67,7 +67,8 @@ def test_interrupted_runs_are_asked_to_end(tmp_path: Path) -> None:
     )
     script = textwrap.dedent(
         f"""
-        import sys; sys.path[:0] = {[str(ROOT), str(ROOT / "tests" / "comparison"), str(ROOT / "tests")]!r}
+        import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have turned it off
+        sys.path[:0] = {[str(ROOT), str(ROOT / "tests" / "comparison"), str(ROOT / "tests")]!r}
         from pathlib import Path
         from test_queue import Scripted
         from gains.comparison.collect import Key

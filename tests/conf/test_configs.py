@@ -36,7 +36,7 @@ def test_each_model_is_built_with_its_targets_and_optimizer(name: str) -> None:
 def test_each_dataset_has_what_training_reads(name: str) -> None:
     dataset = composed("train", f"dataset={name}").dataset
     assert {"root", "categories", "intensity", "fold", "num_folds", "seed", "ratios", "max_detections"} <= set(dataset)
-    assert {"window", "gain", "overlap_gain", "variant", "statistic", "target_category"} <= set(dataset.gamm)
+    assert {"window", "gain", "overlap_gain", "variant", "statistic"} <= set(dataset.gamm)
 
 
 @pytest.mark.parametrize("group", ["augmentation", "trainer", "logger", "callbacks", "debug", "model/size"])

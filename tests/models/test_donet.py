@@ -10,7 +10,7 @@ from gains.masks import InstanceCrops
 from gains.models.donet import (
     DoNet,
     DoNetMaskBranch,
-    PartLogits,
+    Parts,
     _join,
     attend,
     attention_maps,
@@ -43,8 +43,8 @@ def losses(module: MaskBranch, scene: Scene) -> dict[str, Tensor]:
     return module.losses(scene.features, scene.samples, scene.sizes, scene.targets)
 
 
-def parts(complement: Tensor, intersection: Tensor, whole: Tensor) -> PartLogits:
-    return PartLogits(whole, intersection, complement, whole)
+def parts(complement: Tensor, intersection: Tensor, whole: Tensor) -> Parts:
+    return Parts(whole, intersection, complement, whole)
 
 
 # Decomposition and recombination

@@ -123,7 +123,7 @@ def test_sweep_gives_each_run_a_folder(trained: tuple[Path, Path, str]) -> None:
             ["train", "dataset.root=nowhere", "dataset.format._target_=gains.data.sources.coco.Coco"],
             "gains prepare dataset=",
         ),
-        (["train", "dataset.gamm.target_category=mitochondrion"], "not among the categories cytoplasm, nucleus"),
+        (["train", "dataset.target_category=mitochondrion"], "not among the categories cytoplasm, nucleus"),
         (["train", "model.weights=nowhere.pth"], "weights=nowhere.pth does not exist"),
         (["train", "model.network.mask.anomaly.fusion=mean"], "fusion='mean' is unknown; use 'sum' or 'concat'"),
         (["eval"], "checkpoint=PATH is missing"),

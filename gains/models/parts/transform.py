@@ -9,6 +9,8 @@ from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+PADDING = 32
+"""Batch height and width are padded to multiples of this, the stride of the coarsest pyramid level."""
 
 
 class ImageTransform(nn.Module):
@@ -21,7 +23,6 @@ class ImageTransform(nn.Module):
         long_side: upper limit of the long side.
         mean: per RGB channel, of images in [0, 1].
         std: likewise.
-        divisible: batch height and width are padded to multiples of this.
     """
 
     def __init__(
@@ -30,10 +31,9 @@ class ImageTransform(nn.Module):
         long_side: int = 1333,
         mean: Sequence[float] = IMAGENET_MEAN,
         std: Sequence[float] = IMAGENET_STD,
-        divisible: int = 32,
     ) -> None:
         super().__init__()
-        self.resizer = GeneralizedRCNNTransform(short_side, long_side, list(mean), list(std), size_divisible=divisible)
+        self.resizer = GeneralizedRCNNTransform(short_side, long_side, list(mean), list(std), size_divisible=PADDING)
 
     def forward(self, images: list[Tensor]) -> ImageList:
         """Batch images ``(3, H, W)``, float in [0, 1]; the result knows each image's size before padding."""

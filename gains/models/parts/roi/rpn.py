@@ -8,6 +8,7 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
 from torchvision.ops import box_iou
 
+ANCHORS_PER_IMAGE = 256  # in the loss, at most half of them positive
 IOU_BLOCK = 16  # ground-truth boxes compared with all anchors at a time
 
 
@@ -17,7 +18,6 @@ def build_rpn(
     aspect_ratios: Sequence[float] = (0.5, 1.0, 2.0),
     pre_nms: tuple[int, int] | list[int] = (2000, 1000),
     post_nms: tuple[int, int] | list[int] = (1000, 1000),
-    batch_per_image: int = 256,
     nms: float = 0.7,
 ) -> RegionProposalNetwork:
     """RPN on pyramid levels P2..P6 (Ren et al. 2015).
@@ -28,7 +28,6 @@ def build_rpn(
         aspect_ratios: height / width of the anchors at every location.
         pre_nms: proposals kept per level before NMS, (training, test).
         post_nms: proposals kept per image after NMS, (training, test).
-        batch_per_image: anchors in the loss of an image, at most half of them positive.
         nms: IoU above which the lower-scored of two proposals is dropped.
     """
     generator = AnchorGenerator(tuple((size,) for size in anchor_sizes), (tuple(aspect_ratios),) * len(anchor_sizes))
@@ -37,7 +36,7 @@ def build_rpn(
         RPNHead(channels, generator.num_anchors_per_location()[0]),
         fg_iou_thresh=0.7,
         bg_iou_thresh=0.3,
-        batch_size_per_image=batch_per_image,
+        batch_size_per_image=ANCHORS_PER_IMAGE,
         positive_fraction=0.5,
         pre_nms_top_n={"training": pre_nms[0], "testing": pre_nms[1]},
         post_nms_top_n={"training": post_nms[0], "testing": post_nms[1]},
