@@ -6,7 +6,6 @@ from typing import Self
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from gains.masks import InstanceCrops
 
@@ -63,29 +62,3 @@ class Instances:
         chosen = np.asarray(indices, dtype=np.int64)
         masks = self.masks.select(chosen.tolist())
         return replace(self, masks=masks, scores=self.scores[chosen], labels=self.labels[chosen])
-
-
-def tighten(masks: InstanceCrops, region: tuple[int, int, int, int]) -> tuple[InstanceCrops, IntArray]:
-    """Cut masks to a region and to their own tight boxes; empty ones are dropped.
-
-    Args:
-        masks: of the larger image.
-        region: ``(x0, y0, x1, y1)`` of that image; boxes of the result count from its corner.
-
-    Returns:
-        The remaining masks, and their indices ``(N,)`` among the given ones.
-    """
-    left, top, right, bottom = region
-    crops, boxes, kept = [], [], []
-    for index, (x0, y0, _, _) in enumerate(masks.boxes.tolist()):
-        crop = masks.crop(index).numpy()[max(top - y0, 0) : max(bottom - y0, 0), max(left - x0, 0) : max(right - x0, 0)]
-        rows, columns = np.flatnonzero(crop.any(1)), np.flatnonzero(crop.any(0))
-        if len(rows) == 0:
-            continue
-        x, y = max(x0, left) - left, max(y0, top) - top
-        tight = crop[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-        crops.append(torch.from_numpy(np.ascontiguousarray(tight)))
-        boxes.append([x + columns[0], y + rows[0], x + columns[-1] + 1, y + rows[-1] + 1])
-        kept.append(index)
-    box_array = torch.from_numpy(np.array(boxes, dtype=np.int64).reshape(-1, 4))
-    return InstanceCrops.from_crops(crops, box_array, (bottom - top, right - left)), np.array(kept, dtype=np.int64)

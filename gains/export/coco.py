@@ -7,12 +7,18 @@ from typing import Any
 
 from gains.export.export import Export
 from gains.files import replacing
-from gains.instances import Instances
 
 
-def coco_document(instances: Instances, file_name: str) -> dict[str, Any]:
-    """A COCO data set of one image, its annotations with an additional ``score``; ids are those of all formats."""
+def coco_document(export: Export) -> dict[str, Any]:
+    """A COCO data set of one image, its annotations with an additional ``score``; ids are those of all formats.
+
+    A plane of a stack has a name of its own, and ``source`` and ``page`` besides.
+    """
+    instances = export.instances
     height, width = instances.size
+    image: dict[str, Any] = {"id": 1, "file_name": export.file_name, "height": height, "width": width}
+    if export.page is not None:
+        image |= {"source": export.source, "page": export.page}
     areas = instances.masks.areas().long().tolist()
     annotations = [
         {
@@ -31,7 +37,7 @@ def coco_document(instances: Instances, file_name: str) -> dict[str, Any]:
     ]
     return {
         "info": {"description": "instances predicted by gains; masks may overlap"},
-        "images": [{"id": 1, "file_name": file_name, "height": height, "width": width}],
+        "images": [image],
         "annotations": annotations,
         "categories": [{"id": index + 1, "name": name} for index, name in enumerate(instances.categories)],
     }
@@ -40,7 +46,7 @@ def coco_document(instances: Instances, file_name: str) -> dict[str, Any]:
 def write_coco(path: Path, export: Export) -> None:
     """Write :func:`coco_document`."""
     with replacing(path) as temporary:
-        temporary.write_text(json.dumps(coco_document(export.instances, export.file_name), allow_nan=False))
+        temporary.write_text(json.dumps(coco_document(export), allow_nan=False))
 
 
 def merge_coco(written: Sequence[tuple[str, Path]], target: Path) -> None:

@@ -21,13 +21,15 @@ class Export:
         image: the image itself, for intensities and overlays.
         pixel_size_um: side of a pixel in micrometres.
         file_name: what formats that name their image call it.
-        page: number of the plane in a stack, from 1; None for a file with one image.
+        source: the file that it is a plane of; empty for a file with one image.
+        page: number of that plane, from 1.
     """
 
     instances: Instances
     image: Raster | None = None
     pixel_size_um: float | None = None
     file_name: str = ""
+    source: str = ""
     page: int | None = None
 
     @cached_property

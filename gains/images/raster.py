@@ -24,11 +24,14 @@ class Raster(Protocol):
         name: what an error calls it.
         size: height and width in pixels.
         page: its number in its file, from 1; planes that are missing there are counted.
+        position: its index along each axis of its file but rows and columns, by letter: T, Z, ...; C is among them
+            where channels are planes of their own.
     """
 
     name: str
     size: tuple[int, int]
     page: int
+    position: dict[str, int]
 
     def read(self, box: Box) -> npt.NDArray[Any]:
         """Pixels ``(h, w)`` or ``(h, w, 3)`` of a box, as stored."""
@@ -81,6 +84,7 @@ class ArrayRaster:
             raise InputError(f"{name} has {pixels.dtype} pixels; use integers or floats")
         self.name = name
         self.page = page
+        self.position: dict[str, int] = {}
         self.pixels = pixels[:, :, :3] if pixels.ndim == 3 else pixels
         self.size = (int(pixels.shape[0]), int(pixels.shape[1]))
 
@@ -144,6 +148,7 @@ class PlaneRaster:
         self.name = stack.name
         self.size = stack.size
         self.page = page
+        self.position = self.planes()[0]
 
     def read(self, box: Box) -> npt.NDArray[Any]:
         """Pixels of a box; with two channels the third is 0."""

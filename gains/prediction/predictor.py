@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -15,8 +15,7 @@ from gains.errors import InputError
 from gains.images.intensity import Intensity, dim_note, is_dim, known_values, to_unit_rgb, value_range
 from gains.images.notes import Notes
 from gains.images.raster import ArrayRaster, Raster
-from gains.instances import Instances, tighten
-from gains.masks import InstanceCrops
+from gains.masks import InstanceCrops, tighten
 from gains.models.checkpoint import load_network, operate
 from gains.models.parts.transform import IMAGENET_MEAN
 from gains.models.recipe import Recipe
@@ -102,11 +101,11 @@ class Predictor:
         [(_, _, result)] = self.predict_many([(None, ArrayRaster(image))])
         if isinstance(result, InputError):
             raise result
-        return Prediction(**{field.name: getattr(result, field.name) for field in fields(result)})
+        return result
 
     def predict_many(
         self, rasters: Iterable[tuple[Key, Raster]], on_progress: Callable[[Key, float], None] | None = None
-    ) -> Iterator[tuple[Key, Raster, Instances | InputError]]:
+    ) -> Iterator[tuple[Key, Raster, Prediction | InputError]]:
         """Segment images one after the other, tiles of several in one batch.
 
         Args:
@@ -188,11 +187,11 @@ class Predictor:
             if on_progress is not None:
                 on_progress(job.key, 1 / len(job.grid))
 
-    def _result(self, job: "_Job[Key]") -> tuple[Key, Raster, Instances | InputError]:
+    def _result(self, job: "_Job[Key]") -> tuple[Key, Raster, Prediction | InputError]:
         if job.error is not None:
             return job.key, job.raster, job.error
         masks, scores, labels = stitch(job.pieces(), job.grid)
-        return job.key, job.raster, Instances(masks, scores, labels, self.categories, job.capped)
+        return job.key, job.raster, Prediction(masks, scores, labels, self.categories, job.capped)
 
 
 @dataclass

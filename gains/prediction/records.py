@@ -27,7 +27,7 @@ class Record:
 
     Attributes:
         name: of its result files, without suffix.
-        source: its file.
+        source: its file, below the folder that was searched.
         height: in pixels.
         width: in pixels.
         scores: of its instances.
@@ -65,7 +65,7 @@ class Record:
         return sum(self.overlaps)
 
 
-def make_record(name: str, source: Path, instances: Instances, image: Raster) -> Record:
+def make_record(name: str, source: str, instances: Instances, image: Raster) -> Record:
     """Summarise an image and draw it small."""
     picture, masks = view(instances.masks, image, THUMBNAIL_SIDE)
     first, second, _ = overlapping_pairs(instances.masks)
@@ -74,7 +74,7 @@ def make_record(name: str, source: Path, instances: Instances, image: Raster) ->
     overlaps[first[alike]] = overlaps[second[alike]] = True
     return Record(
         name=name,
-        source=str(source),
+        source=source,
         height=instances.size[0],
         width=instances.size[1],
         scores=[round(float(score), 4) for score in instances.scores],

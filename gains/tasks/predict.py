@@ -1,13 +1,8 @@
 """``gains predict``: from a folder of images to files for Fiji, QuPath and Python."""
 
-import fcntl
 import hashlib
-import json
-import os
-import shutil
-from collections import Counter, defaultdict
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,28 +13,21 @@ from tqdm import tqdm
 from gains import __version__
 from gains.errors import InputError
 from gains.export.export import Export
-from gains.export.formats import FORMATS, check_formats, save
-from gains.files import PARTIAL, explained, replacing
+from gains.export.formats import check_formats
 from gains.images.files import open_rasters
-from gains.images.listing import is_image, note_others
 from gains.images.notes import Notes
 from gains.images.options import ReadOptions
 from gains.images.raster import Raster
-from gains.images.still import READABLE
 from gains.instances import Instances
 from gains.operating_point import SETTINGS as POINT
+from gains.prediction.folder import alone_in, claim, is_done, merge_files, save_image
+from gains.prediction.inputs import Source, find_images, page_name, printable
 from gains.prediction.predictor import Predictor, load_model
-from gains.prediction.records import FOLDER, make_record, read_records, record_path, write_record
+from gains.prediction.records import read_records
 from gains.reports.prediction import MAX_PICTURES, write_prediction_report
 
 SETTINGS = ("channels", "intensity", "pixel_size_um", "tile", "overlap")
 """What decides a result: a folder holds results of one choice of these, and of one checkpoint."""
-
-CLAIM = "settings.json"
-RESERVED = ("measurements",)
-"""An image called so would share a file with the joined table."""
-LONGEST_NAME = 200
-"""Bytes of a result's name without suffix; file systems allow 255 in all."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +35,7 @@ class Item:
     """One image: its name among the results, its file, and how many images that file holds."""
 
     name: str
-    path: Path
+    source: Source
     pages: int
 
 
@@ -76,7 +64,7 @@ def run(config: DictConfig) -> None:
     for name in ("checkpoint", "input", "output"):
         if config[name] is None:
             raise InputError(f"{name}=... is missing: gains predict checkpoint=best.ckpt input=FOLDER output=FOLDER")
-    formats = list(config.formats)
+    formats = formats_of(config)
     check_formats(formats)
     output = Path(config.output)
     notes = Notes()
@@ -94,13 +82,19 @@ def run(config: DictConfig) -> None:
     options = ReadOptions(config.channels, predictor.intensity, config.max_pixels, notes=notes)
     predictor.notes = notes
     with alone_in(output):
-        settings = claim(output, config, predictor)
+        settings = settings_of(config, predictor)
+        claim(output, settings, config.overwrite)
         failures = predict_with_bar(predictor, files, config, options)
         finish(output, formats, settings, failures, notes.lines())
 
 
+def formats_of(config: DictConfig) -> list[str]:
+    """The formats, of which one may be given without brackets."""
+    return [config.formats] if isinstance(config.formats, str) else list(config.formats)
+
+
 def predict_with_bar(
-    predictor: Predictor, files: dict[str, Path], config: DictConfig, options: ReadOptions
+    predictor: Predictor, files: list[Source], config: DictConfig, options: ReadOptions
 ) -> dict[Path, str]:
     """Predict what is not done under a progress bar; exits with status 130 when interrupted."""
     with tqdm(total=len(files), bar_format="{l_bar}{bar}| {n:.1f}/{total} files [{elapsed}<{remaining}]") as bar:
@@ -112,113 +106,10 @@ def predict_with_bar(
             raise SystemExit(130) from None
 
 
-@contextmanager
-def alone_in(output: Path) -> Iterator[None]:
-    """Keep a folder of results to one call at a time; a killed one leaves no trace.
-
-    Raises:
-        InputError: if another call is writing to it.
-    """
-    with explained(output):
-        output.mkdir(parents=True, exist_ok=True)
-        file = (output / ".lock").open("w")
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise InputError(
-                f"output={output}: another gains predict is writing there; choose another folder"
-            ) from None
-        yield
-
-
-def find_images(pattern: str, output: Path, notes: Notes) -> dict[str, Path]:
-    """Files of an ``input``, by the name that their results get.
-
-    Args:
-        pattern: a file, a folder (its own files, not those of folders in it), or a glob pattern (``**`` for any depth).
-        output: folder of results, in which no input is looked for.
-        notes: get a line about image files that are not read.
-
-    Raises:
-        InputError: if there is none.
-    """
-    path = Path(pattern)
-    if path.is_file():
-        found = [path]
-    elif path.is_dir():
-        files = sorted(file for file in path.iterdir() if file.is_file() and not is_own(file, output))
-        found = [file for file in files if is_image(file)]
-        note_others(files, notes)
-        if not found:
-            raise InputError(f"input={pattern} holds no {READABLE} file; for folders in it: '{path}/**/*'")
-    else:
-        root = Path(path.anchor)
-        matches = sorted(root.glob(str(path.relative_to(root)) if path.anchor else pattern))
-        results = output.resolve()
-        files = [file for file in matches if file.is_file() and results not in file.resolve().parents]
-        found = [file for file in files if is_image(file)]
-        note_others(files, notes)
-        if not found:
-            raise InputError(f"input={pattern} is no file, no folder, and matches no {READABLE} file")
-    return _names(found)
-
-
-def is_own(file: Path, output: Path) -> bool:
-    """Whether a file is a result of an earlier call into the same folder."""
-    suffixes = tuple(form.suffix for form in FORMATS.values())
-    return file.name.endswith(suffixes) and file.resolve().parent == output.resolve() and (output / CLAIM).is_file()
-
-
-def _names(files: list[Path]) -> dict[str, Path]:
-    """Paths below the folder common to all, without suffix unless two files would get the same name."""
-    # Absolute, not resolved: a link is called what its folder calls it.
-    paths = [os.path.abspath(file) for file in files]
-    common = os.path.commonpath([os.path.dirname(path) for path in paths])
-    names = [os.path.relpath(path, common) for path in paths]
-    stems = [os.path.splitext(name)[0] for name in names]
-    count = Counter([*stems, *RESERVED])
-    taken: dict[str, Path] = {}
-    # Names that nobody else wants first, so that a made-up one never takes somebody's own.
-    for index in sorted(range(len(files)), key=lambda index: count[stems[index]] > 1):
-        wanted = stems[index] if count[stems[index]] == 1 else names[index].replace(".", "_")
-        name = wanted = file_name(wanted)
-        number = 2
-        while name in taken:
-            name, number = f"{wanted}_{number}", number + 1
-        taken[name] = files[index]
-    return dict(sorted(taken.items(), key=lambda entry: files.index(entry[1])))
-
-
-def file_name(name: str) -> str:
-    """A relative path whose last part leaves room for suffixes and can be printed, whatever bytes the file's has."""
-    folder, last = os.path.split(name.encode("utf-8", "replace").decode())
-    encoded = last.encode()
-    if len(encoded) > LONGEST_NAME:
-        digest = hashlib.sha256(encoded).hexdigest()[:8]
-        last = f"{encoded[: LONGEST_NAME - 9].decode(errors='ignore')}_{digest}"
-    return os.path.join(folder, last)
-
-
-def page_name(name: str, page: int, names: Collection[str]) -> str:
-    """Name of a page of a file, other than that of any file."""
-    found = f"{name}_p{page:03d}"
-    while found in names:
-        found = f"{found}_page"
-    return found
-
-
-def claim(output: Path, config: DictConfig, predictor: Predictor) -> dict[str, Any]:
-    """Make the output folder this run's: leftovers go, and its settings are noted for later calls.
-
-    Returns:
-        The settings.
-
-    Raises:
-        InputError: if it cannot be written to, or holds results of other settings and ``overwrite`` is off.
-    """
+def settings_of(config: DictConfig, predictor: Predictor) -> dict[str, Any]:
+    """All that decides the results."""
     checkpoint = Path(config.checkpoint)
-    settings = {
+    return {
         "gains": __version__,
         "checkpoint": checkpoint.name,
         "sha256": hashlib.sha256(checkpoint.read_bytes()).hexdigest(),
@@ -229,88 +120,53 @@ def claim(output: Path, config: DictConfig, predictor: Predictor) -> dict[str, A
         "intensity": predictor.intensity,
         **predictor.recipe.operating_point.to_plain(),
     }
-    path = output / CLAIM
-    try:
-        earlier = json.loads(path.read_text()) if path.is_file() else settings
-    except ValueError:
-        earlier = {}
-    changed = [
-        f"{name} {earlier.get(name)} -> {value}" for name, value in settings.items() if earlier.get(name) != value
-    ]
-    if changed and not config.overwrite:
-        raise InputError(
-            f"output={output} holds results of other settings ({'; '.join(changed)}); "
-            "choose another folder, or overwrite=true"
-        )
-    if changed:
-        # Without their records images count as not done, so that results of two settings never stay side by side.
-        shutil.rmtree(output / FOLDER, ignore_errors=True)
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(settings, indent=2))
-    for leftover in output.rglob(f".*{PARTIAL}"):
-        leftover.unlink()
-    return settings
 
 
 def predict_files(
-    predictor: Predictor, files: dict[str, Path], config: DictConfig, options: ReadOptions, progress: Progress
+    predictor: Predictor, files: list[Source], config: DictConfig, options: ReadOptions, progress: Progress
 ) -> dict[Path, str]:
     """Predict and save every image that is not done; returns what is wrong with files that could not be read."""
-    output, formats = Path(config.output), list(config.formats)
+    output, formats = Path(config.output), formats_of(config)
     failures: dict[Path, str] = {}
 
     def todo() -> Iterator[tuple[Item, Raster]]:
-        for name, path in files.items():
-            if not config.overwrite and is_done(output, name, formats):
-                progress.add(path, 1)
+        names = {source.name for source in files}
+        for source in files:
+            if not config.overwrite and is_done(output, source.name, formats):
+                progress.add(source.path, 1)
                 continue
             try:
-                rasters = open_rasters(path, options)
+                rasters = open_rasters(source.path, options)
             except InputError as error:
-                failures[path] = str(error)
-                progress.add(path, 1)
+                failures[source.path] = str(error)
+                progress.add(source.path, 1)
                 continue
+            pages = len(rasters)
             for raster in rasters:
-                item = Item(name if len(rasters) == 1 else page_name(name, raster.page, files), path, len(rasters))
-                if len(rasters) > 1 and not config.overwrite and is_done(output, item.name, formats):
-                    progress.add(path, 1 / item.pages)
+                item = Item(source.name if pages == 1 else page_name(source.name, raster.page, names), source, pages)
+                if pages > 1 and not config.overwrite and is_done(output, item.name, formats):
+                    progress.add(source.path, 1 / pages)
                 else:
                     yield item, raster
 
-    results = predictor.predict_many(todo(), lambda item, share: progress.add(item.path, share / item.pages))
+    results = predictor.predict_many(todo(), lambda item, share: progress.add(item.source.path, share / item.pages))
     for item, raster, result in results:
         if isinstance(result, InputError):
-            failures[item.path] = str(result)
-            progress.add(item.path, 1)
+            failures[item.source.path] = str(result)
+            progress.add(item.source.path, 1)
         else:
-            _save(output, item, raster, result, config)
+            export = export_of(item, raster, result, config.pixel_size_um)
+            save_image(output, item.name, item.source.relative, export, raster, formats)
     return failures
 
 
-def is_done(output: Path, name: str, formats: list[str]) -> bool:
-    """Whether all files of an image are there; its record is written last."""
-    return record_path(output, name).is_file() and all(file_of(output, name, kind).is_file() for kind in formats)
-
-
-def file_of(output: Path, name: str, kind: str) -> Path:
-    """The file of an image in a format."""
-    return output / f"{name}{FORMATS[kind].suffix}"
-
-
-def _save(output: Path, item: Item, raster: Raster, instances: Instances, config: DictConfig) -> None:
-    """Write an image's files, then the record that says that it is done."""
-    folder, stem = (output / item.name).parent, Path(item.name).name
-    record_path(output, item.name).unlink(missing_ok=True)
-    # Not with_suffix: a dot may be part of the name.
-    export = Export(
-        instances,
-        raster,
-        config.pixel_size_um,
-        file_name=f"{item.name}{item.path.suffix}",
-        page=raster.page if item.pages > 1 else None,
-    )
-    save(export, folder, stem, list(config.formats))
-    write_record(output, make_record(item.name, item.path, instances, raster))
+def export_of(item: Item, raster: Raster, instances: Instances, pixel_size_um: float | None) -> Export:
+    """What the writers get of one image."""
+    source = item.source
+    if item.pages == 1:
+        return Export(instances, raster, pixel_size_um, source.relative)
+    name = f"{item.name}{Path(source.relative).suffix}"
+    return Export(instances, raster, pixel_size_um, name, source.relative, raster.page)
 
 
 def finish(
@@ -318,19 +174,15 @@ def finish(
 ) -> None:
     """Join tables, write the report, print what was done; exits with status 1 if there are failures."""
     records = read_records(output, MAX_PICTURES)
-    for kind in formats:
-        merge = FORMATS[kind].merge
-        if merge is not None:
-            # Earlier calls may have written images in other formats.
-            files = [(record.name, file_of(output, record.name, kind)) for record in records]
-            merge([(name, file) for name, file in files if file.is_file()], output / FORMATS[kind].joined)
-    write_prediction_report(output / "report.html", records, settings, list(failures.values()))
+    merge_files(output, records, formats)
+    problems = [printable(message) for message in failures.values()]
+    write_prediction_report(output / "report.html", records, settings, problems)
     count = sum(record.count for record in records)
     print(f"{count} instances in {len(records)} images; {output / 'report.html'} shows them")
     for note in notes:
-        print(f"note: {note}")
-    if failures:
-        print(f"{len(failures)} of the files could not be predicted:")
-        for message in failures.values():
+        print(printable(f"note: {note}"))
+    if problems:
+        print(f"{len(problems)} of the files could not be predicted:")
+        for message in problems:
             print(f"  {message}")
         raise SystemExit(1)

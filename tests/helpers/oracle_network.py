@@ -7,8 +7,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from gains.instances import tighten
-from gains.masks import InstanceCrops
+from gains.masks import InstanceCrops, tighten
 from gains.models.recipe import Recipe
 from gains.operating_point import OperatingPoint
 from gains.prediction.predictor import Predictor

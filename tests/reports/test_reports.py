@@ -60,7 +60,7 @@ class Page(HTMLParser):
 def record(predictor: Callable[..., Predictor]) -> Record:
     image = np.zeros((40, 60, 3), np.uint8)
     image[5:15, 5:15, 0] = image[10:20, 10:20, 1] = 255
-    return make_record("a<b>&c", Path("a.png"), predictor(tile=64).predict(image), ArrayRaster(image))
+    return make_record("a<b>&c", "a.png", predictor(tile=64).predict(image), ArrayRaster(image))
 
 
 def test_prediction_report(tmp_path: Path, record: Record) -> None:

@@ -23,6 +23,8 @@ from gains.config import compose
 from gains.errors import InputError
 from gains.export.formats import FORMATS
 from gains.images.notes import Notes
+from gains.prediction.folder import alone_in
+from gains.prediction.inputs import find_images, page_name
 from gains.tasks import predict
 from helpers.blob_finder import draw_disks
 
@@ -83,8 +85,8 @@ def test_a_folder(settings: dict[str, Any], capsys: pytest.CaptureFixture[str]) 
 
 def test_done_images_are_skipped_until_overwritten(settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     saved: list[str] = []
-    original = predict.save
-    monkeypatch.setattr(predict, "save", lambda *given: saved.append(given[2]) or original(*given))
+    original = predict.save_image
+    monkeypatch.setattr(predict, "save_image", lambda *given: saved.append(given[1]) or original(*given))
     predict.run(configured(**settings))
     (Path(settings["output"]) / "plate1.csv").unlink()
     write_images(Path(settings["input"]), 4)
@@ -186,8 +188,8 @@ def test_names_of_nested_and_equal_files(tmp_path: Path) -> None:
         file.parent.mkdir(exist_ok=True)
         file.write_bytes(b"")
     (tmp_path / "link.png").symlink_to(tmp_path / "z.png")
-    found = predict.find_images(f"{tmp_path}/**/*", tmp_path / "results", Notes())
-    assert {name: path.name for name, path in found.items()} == {
+    found = find_images(f"{tmp_path}/**/*", tmp_path / "results", Notes())
+    assert {source.name: source.path.name for source in found} == {
         "a/x_png": "x.png",
         "a/x_tif": "x.tif",
         "b/y.v2": "y.v2.png",
@@ -300,6 +302,8 @@ def test_killed_by_a_signal(settings: dict[str, Any], number: signal.Signals) ->
     write_images(Path(settings["input"]), 16)
     program = f"""
 import sys; sys.path[:0] = [{str(Path(__file__).parents[1])!r}]
+from gains.prediction.folder import alone_in
+from gains.prediction.inputs import find_images, page_name
 from gains.tasks import predict
 from omegaconf import OmegaConf
 predict.run(OmegaConf.create({OmegaConf.to_container(configured(**settings, batch_size=1))!r}))
@@ -335,11 +339,12 @@ def test_names_that_would_collide(tmp_path: Path) -> None:
     for name in names:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"")
-    found = predict.find_images(f"{tmp_path}/**/*", tmp_path / "results", Notes())
-    assert sorted(path.relative_to(tmp_path).as_posix() for path in found.values()) == sorted(names)
-    assert "measurements" not in found
-    assert predict.page_name("m", 1, {"m", "m_p001"}) not in {"m", "m_p001"}
-    assert predict.page_name("m", 1, {"m"}) == "m_p001"
+    found = find_images(f"{tmp_path}/**/*", tmp_path / "results", Notes())
+    assert sorted(source.relative for source in found) == sorted(names)
+    assert len({source.name for source in found}) == len(names)
+    assert "measurements" not in {source.name for source in found}
+    assert page_name("m", 1, {"m", "m_p001"}) not in {"m", "m_p001"}
+    assert page_name("m", 1, {"m"}) == "m_p001"
 
 
 @pytest.mark.parametrize("name", ["x" * 250 + ".png", "Zelle \u7d30\u80de.png", b"caf\xe9.png"])
@@ -355,6 +360,7 @@ def test_long_and_odd_names(settings: dict[str, Any], images: Path, name: str | 
     predict.run(configured(**settings, formats=ALL))
     output = Path(settings["output"])
     [labels] = output.glob("*.labels.tif")
+    (output / "report.html").read_text(encoding="utf-8")
     assert tifffile.imread(labels).max() > 0
     assert len(COCO(output / "predictions.json").imgs) == 1
 
@@ -367,6 +373,8 @@ def test_pages_beside_a_file_of_their_name(settings: dict[str, Any], images: Pat
     predict.run(configured(**settings))
     coco = COCO(Path(settings["output"]) / "predictions.json")
     assert len({entry["file_name"] for entry in coco.imgs.values()}) == len(coco.imgs) == 3 + 3
+    pages = {entry.get("page"): entry["source"] for entry in coco.imgs.values() if "page" in entry}
+    assert pages == {1: "m.tif", 2: "m.tif"}
 
 
 def test_equal_names_in_folders_stay_apart(settings: dict[str, Any], images: Path) -> None:
@@ -377,16 +385,39 @@ def test_equal_names_in_folders_stay_apart(settings: dict[str, Any], images: Pat
     assert sorted(entry["file_name"] for entry in coco.imgs.values()) == ["A/plate0.png", "B/plate0.png"]
 
 
-def test_results_beside_their_images_are_no_images(settings: dict[str, Any], images: Path) -> None:
-    beside = {**settings, "output": str(images)}
+@pytest.mark.parametrize("pattern", ["{}", "{}/*", "{}/**/*"])
+def test_results_beside_their_images_are_no_images(settings: dict[str, Any], images: Path, pattern: str) -> None:
+    beside = {**settings, "input": pattern.format(images), "output": str(images)}
     for _ in range(2):
         predict.run(configured(**beside, formats=ALL))
     assert len(COCO(images / "predictions.json").imgs) == 3
+    # Nor for a call that writes elsewhere, or that was stopped before the first image was done.
+    predict.run(configured(**{**beside, "output": settings["output"]}))
+    assert len(COCO(Path(settings["output"]) / "predictions.json").imgs) == 3
+    for record in (images / ".records").iterdir():
+        record.unlink()
+    assert len(find_images(pattern.format(images), images, Notes())) == 3
+
+
+def test_an_input_that_is_only_called_like_a_result(tmp_path: Path) -> None:
+    (tmp_path / "my.labels.tif").write_bytes(b"")
+    [source] = find_images(str(tmp_path), tmp_path, Notes())
+    assert source.name == "my.labels"
+
+
+def test_names_are_those_below_the_folder_that_is_searched(tmp_path: Path) -> None:
+    """They do not change when a second folder gets images."""
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "a" / "b" / "x.png").write_bytes(b"")
+    (tmp_path / "a" / "b" / "x.tif").write_bytes(b"")
+    first, second = find_images(f"{tmp_path}/*/b/*", tmp_path / "out", Notes())
+    assert (first.name, first.relative) == ("a/b/x_png", "a/b/x.png")
+    assert (second.name, second.relative) == ("a/b/x_tif", "a/b/x.tif")
 
 
 def test_a_second_call_into_the_same_folder_is_refused(settings: dict[str, Any]) -> None:
     with (
-        predict.alone_in(Path(settings["output"])),
+        alone_in(Path(settings["output"])),
         pytest.raises(InputError, match="another gains predict is writing there"),
     ):
         predict.run(configured(**settings))

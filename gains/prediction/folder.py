@@ -1,0 +1,122 @@
+"""A folder of results: one call's at a time, of one choice of settings, and what in it is done."""
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from gains.errors import InputError
+from gains.export.export import Export
+from gains.export.formats import FORMATS, save
+from gains.files import PARTIAL, explained, replacing
+from gains.images.raster import Raster
+from gains.prediction.records import FOLDER, Record, make_record, record_path, write_record
+
+CLAIM = "settings.json"
+"""Settings of the calls whose results a folder holds."""
+
+
+@contextmanager
+def alone_in(output: Path) -> Iterator[None]:
+    """Make a folder of results if it is not there, and keep it to one call at a time; a killed one leaves no trace.
+
+    Raises:
+        InputError: if another call is writing to it, or it cannot be made.
+    """
+    with explained(output):
+        output.mkdir(parents=True, exist_ok=True)
+        # The folder itself is locked, so that no file is left; on a file system without locks there are none.
+        folder = os.open(output, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(folder)
+        raise InputError(
+            f"output={output}: another gains predict is writing there; wait for it, or choose another folder"
+        ) from None
+    except OSError:
+        pass
+    try:
+        yield
+    finally:
+        os.close(folder)
+
+
+def claim(output: Path, settings: Mapping[str, Any], overwrite: bool) -> None:
+    """Make the folder this run's: leftovers of killed ones go, and its settings are noted for later calls.
+
+    Args:
+        output: the folder.
+        settings: all that decides a result, plain values.
+        overwrite: whether results of other settings may go.
+
+    Raises:
+        InputError: if it cannot be written to, or holds results of other settings and ``overwrite`` is off.
+    """
+    path = output / CLAIM
+    try:
+        earlier = json.loads(path.read_text()) if path.is_file() else settings
+    except ValueError:
+        earlier = {}
+    changed = [
+        f"{name} {earlier.get(name)} -> {value}" for name, value in settings.items() if earlier.get(name) != value
+    ]
+    if changed and not overwrite:
+        raise InputError(
+            f"output={output} holds results of other settings ({'; '.join(changed)}); "
+            "choose another folder, or overwrite=true"
+        )
+    if changed:
+        # Without their records images count as not done, so that results of two settings never stay side by side.
+        shutil.rmtree(output / FOLDER, ignore_errors=True)
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(settings, indent=2, allow_nan=False))
+    (output / FOLDER).mkdir(exist_ok=True)
+    for leftover in output.rglob(f".*{PARTIAL}"):
+        leftover.unlink()
+
+
+def holds_results(folder: Path) -> bool:
+    """Whether a call has written to a folder, or begun to."""
+    return (folder / FOLDER).is_dir()
+
+
+def is_done(output: Path, name: str, formats: Sequence[str]) -> bool:
+    """Whether all files of an image are there; its record is written last."""
+    return record_path(output, name).is_file() and all(file_of(output, name, kind).is_file() for kind in formats)
+
+
+def file_of(output: Path, name: str, kind: str) -> Path:
+    """The file of an image in a format."""
+    # Not with_suffix: a dot may be part of the name.
+    return output / f"{name}{FORMATS[kind].suffix}"
+
+
+def save_image(output: Path, name: str, source: str, export: Export, image: Raster, formats: Sequence[str]) -> None:
+    """Write an image's files, then the record that says that it is done.
+
+    Args:
+        output: the folder.
+        name: of the results.
+        source: file of the image, as the report calls it.
+        export: what was found.
+        image: to be shown in the report.
+        formats: of the files.
+    """
+    record_path(output, name).unlink(missing_ok=True)
+    save(export, (output / name).parent, Path(name).name, formats)
+    write_record(output, make_record(name, source, export.instances, image))
+
+
+def merge_files(output: Path, records: Sequence[Record], formats: Sequence[str]) -> None:
+    """Write the files that hold all images, of the formats that have one."""
+    for kind in formats:
+        merge = FORMATS[kind].merge
+        if merge is not None:
+            # Earlier calls may have written images in other formats.
+            files = [(record.name, file_of(output, record.name, kind)) for record in records]
+            merge([(name, file) for name, file in files if file.is_file()], output / FORMATS[kind].joined)
