@@ -20,6 +20,8 @@ from gains.models.checkpoint import load_network, operate
 from gains.models.parts.transform import IMAGENET_MEAN
 from gains.models.recipe import Recipe
 from gains.operating_point import SETTINGS
+from gains.prediction.cleaning import SETTINGS as CLEANING
+from gains.prediction.cleaning import Cleaning
 from gains.prediction.result import Prediction
 from gains.prediction.stitching import Pieces, stitch
 from gains.prediction.tiling import TileGrid
@@ -51,6 +53,7 @@ class Predictor:
         batch_size: tiles that go through the network together.
         intensity: which pixel values become 0 and 1 (see :mod:`gains.images.intensity`); None does as in training. In
             a tiled image percentiles are those of the whole.
+        cleaning: what is done to the masks of an image at the end; nothing by default.
 
     Attributes:
         notes: what there was to say about images that went through.
@@ -68,6 +71,7 @@ class Predictor:
         overlap: int | None = None,
         batch_size: int = 4,
         intensity: Intensity | None = None,
+        cleaning: Cleaning | None = None,
     ) -> None:
         self.network = network.eval().to(device)
         self.recipe = recipe
@@ -81,6 +85,7 @@ class Predictor:
             )
         self.batch_size = batch_size
         self.intensity: Intensity = intensity or recipe.intensity
+        self.cleaning = cleaning or Cleaning()
         self.notes = Notes()
 
     @property
@@ -191,7 +196,10 @@ class Predictor:
         if job.error is not None:
             return job.key, job.raster, job.error
         masks, scores, labels = stitch(job.pieces(), job.grid)
-        return job.key, job.raster, Prediction(masks, scores, labels, self.categories, job.capped)
+        found, remarks = self.cleaning(Prediction(masks, scores, labels, self.categories, job.capped))
+        for remark in remarks:
+            self.notes.add(job.raster.name, remark)
+        return job.key, job.raster, found
 
 
 @dataclass
@@ -269,12 +277,14 @@ def load_model(
         trust: packages of your own whose parts the model names.
         settings: ``tile``, ``overlap``, ``batch_size`` and ``intensity`` of :class:`Predictor`, and what the operating
             point is to be instead of the stored one: ``min_score``, ``score_threshold``, ``nms``, ``nms_iou``,
-            ``nms_across_categories`` and ``max_detections`` (see :class:`gains.operating_point.OperatingPoint`).
+            ``nms_across_categories`` and ``max_detections`` (see :class:`gains.operating_point.OperatingPoint`); and
+            ``largest_part``, ``fill_holes`` and ``min_area`` (see :class:`gains.prediction.cleaning.Cleaning`).
 
     Raises:
         InputError: if the file is no checkpoint, or a setting does not fit.
     """
     device = pick_device(accelerator)
     point = {name: settings.pop(name) for name in SETTINGS if name in settings}
+    cleaning = Cleaning(**{name: settings.pop(name) for name in CLEANING if name in settings})
     network, recipe = load_network(checkpoint, point, trust)
-    return Predictor(network, recipe, device, **settings)
+    return Predictor(network, recipe, device, cleaning=cleaning, **settings)

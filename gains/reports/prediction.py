@@ -27,7 +27,11 @@ MAX_PICTURES = 120
 
 
 def write_prediction_report(
-    path: Path, records: Sequence[Record], settings: Mapping[str, Any], failures: Sequence[str]
+    path: Path,
+    records: Sequence[Record],
+    settings: Mapping[str, Any],
+    failures: Sequence[str],
+    remarks: Sequence[str] = (),
 ) -> None:
     """Write the report of ``gains predict``.
 
@@ -36,6 +40,7 @@ def write_prediction_report(
         records: of all images in the folder of results.
         settings: that they were predicted with.
         failures: what is wrong with files that could not be.
+        remarks: what the last call had to say about files.
     """
     pixel = settings.get("pixel_size_um")
     factor, unit = (pixel**2, "µm²") if pixel else (1, "pixels")
@@ -56,7 +61,7 @@ def write_prediction_report(
         parts.append(section("Categories", table(header, rows)))
     if failures:
         parts.append(section("Could not be predicted", bullets(failures, "failures")))
-    notes = _notes(records)
+    notes = [*_notes(records), *remarks]
     if notes:
         parts.append(section("Notes", bullets(notes, "notes")))
     charts: dict[str, Any] = {

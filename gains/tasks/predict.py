@@ -20,13 +20,14 @@ from gains.images.options import ReadOptions
 from gains.images.raster import Raster
 from gains.instances import Instances
 from gains.operating_point import SETTINGS as POINT
+from gains.prediction.cleaning import SETTINGS as CLEANING
 from gains.prediction.folder import alone_in, claim, is_done, merge_files, save_image
 from gains.prediction.inputs import Source, find_images, page_name, printable
 from gains.prediction.predictor import Predictor, load_model
 from gains.prediction.records import read_records
 from gains.reports.prediction import MAX_PICTURES, write_prediction_report
 
-SETTINGS = ("channels", "intensity", "pixel_size_um", "tile", "overlap")
+SETTINGS = ("channels", "intensity", "pixel_size_um", "tile", "overlap", *CLEANING)
 """What decides a result: a folder holds results of one choice of these, and of one checkpoint."""
 
 
@@ -77,7 +78,7 @@ def run(config: DictConfig) -> None:
         batch_size=config.batch_size,
         intensity=config.intensity,
         trust=config.trust,
-        **{name: config[name] for name in POINT},
+        **{name: config[name] for name in (*POINT, *CLEANING)},
     )
     options = ReadOptions(config.channels, predictor.intensity, config.max_pixels, notes=notes)
     predictor.notes = notes
@@ -175,12 +176,13 @@ def finish(
     """Join tables, write the report, print what was done; exits with status 1 if there are failures."""
     records = read_records(output, MAX_PICTURES)
     merge_files(output, records, formats)
+    notes = [printable(note) for note in notes]
     problems = [printable(message) for message in failures.values()]
-    write_prediction_report(output / "report.html", records, settings, problems)
+    write_prediction_report(output / "report.html", records, settings, problems, notes)
     count = sum(record.count for record in records)
     print(f"{count} instances in {len(records)} images; {output / 'report.html'} shows them")
     for note in notes:
-        print(printable(f"note: {note}"))
+        print(f"note: {note}")
     if problems:
         print(f"{len(problems)} of the files could not be predicted:")
         for message in problems:
