@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from gains.errors import InputError
+from gains.images.listing import is_file
 
 
 class Files(Protocol):
@@ -25,11 +26,11 @@ class Files(Protocol):
 
 
 class FolderFiles:
-    """Files below a folder."""
+    """Files below a folder; an OME-Zarr folder counts as one file."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        paths = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+        paths = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if is_file(path))
         self.names = sorted(name for name in paths if not _is_junk(name))
 
     def read(self, name: str) -> bytes:

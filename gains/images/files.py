@@ -14,22 +14,25 @@ from gains.files import replacing
 from gains.images.channels import choose_channels, gray_or_rgb
 from gains.images.intensity import dim_note, is_dim, known_values
 from gains.images.limits import check_pixels
+from gains.images.listing import VENDOR_SUFFIXES
 from gains.images.options import ReadOptions
 from gains.images.raster import ArrayRaster, Raster
 from gains.images.still import TURNED, decode_indices, decode_still
 from gains.images.tiff import TIFF_MAGIC, tiff_labels, tiff_rasters
+from gains.images.vendor import vendor_rasters
+from gains.images.zarr_store import zarr_rasters
 
 PNG_LEVEL = 3  # takes 40 % of the time of the default 6 and writes 5 % more
 
 
 def open_rasters(source: Path | bytes, options: ReadOptions | None = None, name: str | None = None) -> list[Raster]:
-    """The images of a file: one, or each page (time point, plane of a stack, image of a series) of a TIFF file.
+    """The images of a file: one, or each page (time point, plane of a stack, image of a series) of it.
 
-    TIFF files are read tile by tile, strip by strip or memory-mapped; other formats can only be read whole. The content
-    decides, not the suffix.
+    TIFF files and OME-Zarr stores are read tile by tile, strip by strip or memory-mapped; other formats can only be
+    read whole. Of PNG, TIFF, JPEG, WebP and BMP the content decides, not the suffix.
 
     Args:
-        source: path of a file, or its bytes.
+        source: path of a file or of an OME-Zarr folder, or the bytes of a file.
         options: channels and limits; what there is to say is added to its notes.
         name: what errors and notes call it; None takes the path.
 
@@ -38,6 +41,10 @@ def open_rasters(source: Path | bytes, options: ReadOptions | None = None, name:
     """
     options = options or ReadOptions()
     name = name or str(source)
+    if isinstance(source, Path) and source.is_dir():
+        return zarr_rasters(source, name, options)
+    if isinstance(source, Path) and source.suffix.lower() in VENDOR_SUFFIXES:
+        return vendor_rasters(source, name, options)
     if _magic(source, name) in TIFF_MAGIC:
         return tiff_rasters(source, name, options)
     pixels = decode_still(_bytes(source, name), name, options)

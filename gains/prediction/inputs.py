@@ -10,7 +10,7 @@ from pathlib import Path
 
 from gains.errors import InputError
 from gains.export.formats import FORMATS
-from gains.images.listing import is_image, note_others
+from gains.images.listing import is_file, is_image, note_others
 from gains.images.notes import Notes
 from gains.images.still import READABLE
 from gains.prediction.folder import holds_results

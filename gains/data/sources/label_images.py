@@ -11,7 +11,7 @@ from gains.errors import InputError
 from gains.formats.archives import FolderFiles, ZipFiles, open_files, unique_names
 from gains.formats.labels import encode_components, encode_labels
 from gains.images.files import check_size, decode_labels, read_image
-from gains.images.listing import IMAGE_SUFFIXES
+from gains.images.listing import IMAGE_SUFFIXES, STORE_SUFFIX, VENDOR_SUFFIXES, note_others
 from gains.images.options import ReadOptions
 
 LABEL_FOLDERS = ("masks", "mask", "labels", "label")
@@ -51,6 +51,8 @@ class LabelImages:
         self.categories = [category]
         self.label_files = open_files(source)
         self.image_files = self.label_files if images is None else open_files(images, "dataset.images")
+        others = [PurePosixPath(self.image_files.where(name)) for name in self.image_files.names]
+        note_others(others, self.reading.notes, also=VENDOR_SUFFIXES)
         if images is None:
             names = _image_names(self.label_files)
             labels = _by_key([name for name in names if is_label(name)], self.label_files)
@@ -105,7 +107,7 @@ def is_label(name: str) -> bool:
 
 def _image_names(files: FolderFiles | ZipFiles) -> list[str]:
     """Files that are images by their suffix."""
-    return [name for name in files.names if name.lower().endswith(IMAGE_SUFFIXES)]
+    return [name for name in files.names if name.lower().endswith((*IMAGE_SUFFIXES, STORE_SUFFIX))]
 
 
 def _by_key(names: list[str], files: FolderFiles | ZipFiles) -> dict[Key, str]:
