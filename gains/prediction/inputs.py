@@ -51,11 +51,11 @@ def find_images(pattern: str, output: Path, notes: Notes) -> list[Source]:
         InputError: if there is none.
     """
     path = Path(pattern)
-    if path.is_file():
+    if is_file(path):
         return name_files([path], path.parent, notes)
     root = path if path.is_dir() else _fixed_part(path)
     matches = root.iterdir() if path.is_dir() else root.glob(str(path.relative_to(root)) or "*")
-    files = sorted(file for file in matches if file.is_file() and not _is_result(file, root, output))
+    files = sorted(file for file in matches if is_file(file) and not _is_result(file, root, output))
     found = [file for file in files if is_image(file)]
     note_others(files, notes)
     if not found and path.is_dir():
