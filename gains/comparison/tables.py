@@ -12,6 +12,7 @@ from gains.comparison.statistics import Difference, Unit, compare, mean_ranks, s
 from gains.metrics.arrangement import GROUPS
 from gains.metrics.names import BY_NAME
 from gains.metrics.subregions import by_arrangement
+from gains.plain import cell
 
 COLUMNS = {name: BY_NAME[name].short for name in ("segm_map", "segm_map_50", "segm_map_75", "aji", "pq", "f1_50")}
 """Metrics of the main table, by name."""
@@ -194,9 +195,10 @@ def markdown(table: Table) -> str:
 
 
 def as_csv(table: Table) -> str:
-    """A table for a spreadsheet."""
+    """A table for a spreadsheet, in which no name is taken for a formula."""
     buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="\n").writerows([table.header, *table.rows])
+    rows = [[cell(name), *values] for name, *values in table.rows]
+    csv.writer(buffer, lineterminator="\n").writerows([[cell(name) for name in table.header], *rows])
     return buffer.getvalue()
 
 

@@ -1,5 +1,6 @@
 """Tables of measurements, a row per instance."""
 
+import csv
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,21 +10,41 @@ from gains.export.export import Export
 from gains.files import replacing
 from gains.plain import cell
 
+DIGITS = 7
+"""Significant digits of a measurement: more than any of them is exact to."""
+
 
 def write_csv(path: Path, export: Export) -> None:
     """Write the measurements of one image (see :func:`gains.export.measure.measure`)."""
     table = export.table.assign(category=export.table.category.map(cell))
     with replacing(path) as temporary:
-        table.to_csv(temporary, index=False)
+        readable(table).to_csv(temporary, index=False)
+
+
+def readable(table: pd.DataFrame) -> pd.DataFrame:
+    """Measurements as they are shown: scores with four decimals, other fractions with seven digits."""
+    fractions = table.select_dtypes("floating").columns
+    shown = table.assign(**{name: table[name].map(_rounded) for name in fractions})
+    return shown.assign(score=table.score.round(4))
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.{DIGITS}g}")
 
 
 def merge_csv(written: Sequence[tuple[str, Path]], target: Path) -> None:
-    """Join files of :func:`write_csv` into one table, the name of the image in front of each row."""
-    tables = []
+    """Join files of :func:`write_csv` into one table, the name of the image in front of each row.
+
+    Cells are copied as they are. A column that some images do not have (gray and colour ones differ) stays empty there.
+    """
+    rows: list[dict[str, str]] = []
+    columns = {"image": None}
     for name, path in written:
-        table = pd.read_csv(path, dtype={"overlap_ids": str, "parent_id": "Int64"})
-        table.insert(0, "image", cell(name))
-        tables.append(table)
-    if tables:
-        with replacing(target) as temporary:
-            pd.concat(tables, ignore_index=True).to_csv(temporary, index=False)
+        with path.open(newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file)
+            columns |= dict.fromkeys(reader.fieldnames or [])
+            rows += [{"image": cell(name), **row} for row in reader]
+    with replacing(target) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(columns), restval="", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)

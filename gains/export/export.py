@@ -41,3 +41,8 @@ class Export:
     def outlines(self) -> list[BaseGeometry]:
         """Polygon or MultiPolygon of each instance."""
         return outlines(self.instances)
+
+    @property
+    def position(self) -> dict[str, int]:
+        """Of a plane: its index along each axis of its stack, by letter (see :class:`gains.images.raster.Raster`)."""
+        return {} if self.image is None or self.page is None else self.image.position

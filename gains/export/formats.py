@@ -10,7 +10,7 @@ from gains.export.csv import merge_csv, write_csv
 from gains.export.export import Export
 from gains.export.geojson import write_geojson
 from gains.export.imagej import write_imagej
-from gains.export.labels import write_label_layers, write_labels
+from gains.export.labels import write_category_labels, write_label_layers, write_labels
 from gains.export.overlay import write_overlay
 
 Write = Callable[[Path, Export], None]
@@ -39,6 +39,7 @@ class Format:
 FORMATS = {
     "coco": Format(".coco.json", write_coco, "predictions.json", merge_coco),
     "labels": Format(".labels.tif", write_labels),
+    "category_labels": Format(".categories.tif", write_category_labels),
     "label_layers": Format(".layers.tif", write_label_layers),
     "imagej": Format(".rois.zip", write_imagej),
     "geojson": Format(".geojson", write_geojson),

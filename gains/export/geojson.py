@@ -2,12 +2,14 @@
 
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import shapely
 from shapely.geometry.base import BaseGeometry
 
+from gains.export.csv import readable
 from gains.export.export import Export
 from gains.files import replacing
 
@@ -20,7 +22,7 @@ NOT_MEASUREMENTS = ("id", "category", "overlap_ids", "parent_id", "left", "top",
 def write_geojson(path: Path, export: Export) -> None:
     """One feature per instance, with the columns of its table as measurements, which QuPath shows in its own."""
     names = [name for name in export.table.columns if name not in NOT_MEASUREMENTS]
-    rows = export.table[names].astype(float).to_dict("records")
+    rows = readable(export.table)[names].astype(float).to_dict("records")
     numbered = enumerate(zip(export.outlines, rows, strict=True))
     features = [_feature(export, index, shape, row) for index, (shape, row) in numbered]
     with replacing(path) as temporary:
@@ -31,7 +33,7 @@ def _feature(export: Export, index: int, shape: BaseGeometry, measurements: dict
     label = int(export.instances.labels[index])
     geometry = dict(shapely.geometry.mapping(shape))
     if export.page is not None:
-        geometry["plane"] = {"c": -1, "z": 0, "t": export.page - 1}  # QuPath's own member; -1: all channels
+        geometry["plane"] = _plane(export.position, export.page)
     name = export.instances.categories[label - 1]
     return {
         "type": "Feature",
@@ -44,3 +46,9 @@ def _feature(export: Export, index: int, shape: BaseGeometry, measurements: dict
             "measurements": {name: value for name, value in measurements.items() if math.isfinite(value)},
         },
     }
+
+
+def _plane(position: Mapping[str, int], page: int) -> dict[str, int]:
+    """A member of QuPath's own: channel (-1: all), slice and time point, which pages without a meaning are to it."""
+    known = "Z" in position or "T" in position
+    return {"c": -1, "z": position.get("Z", 0), "t": position.get("T", 0) if known else page - 1}

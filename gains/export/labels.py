@@ -32,12 +32,11 @@ def write_labels(path: Path, export: Export) -> None:
     """
     instances = export.instances
     _, _, shared = overlapping_pairs(instances.masks)
-    unseen = hidden(instances)
     note = {
         "software": "gains",
         "values": "0 background, k the instance of id k",
         "overlaps": f"resolved by area, the smaller on top: {len(shared)} pairs share {int(shared.sum())} pixels",
-        "without a pixel": " ".join(map(str, unseen + 1)) or "none",
+        "without a pixel": _ids(hidden(instances)),
     }
     _write(path, export, [smallest_first(instances)], note)
 
@@ -53,6 +52,25 @@ def write_label_layers(path: Path, export: Export) -> None:
         "overlaps": "kept: instances that overlap are on different pages",
     }
     _write(path, export, layers(export.instances), note)
+
+
+def write_category_labels(path: Path, export: Export) -> None:
+    """A label TIFF with a page per category, in the order of their labels; on each the smaller lie on top.
+
+    The ImageDescription tag names the categories. Otherwise as :func:`write_labels`.
+    """
+    instances = export.instances
+    order = smallest_first(instances)
+    pages = [order[instances.labels[order] == label] for label in range(1, len(instances.categories) + 1)]
+    unseen = np.concatenate([np.sort(page)[hidden(instances.select(np.sort(page).tolist()))] for page in pages])
+    note = {
+        "software": "gains",
+        "values": "0 background, k the instance of id k",
+        "pages": ", ".join(instances.categories),
+        "overlaps": "between categories kept; within one resolved by area, the smaller on top",
+        "without a pixel": _ids(unseen),
+    }
+    _write(path, export, pages, note)
 
 
 def smallest_first(instances: Instances) -> IntArray:
@@ -109,6 +127,10 @@ def bands(instances: Instances, members: IntArray, dtype: type[np.unsignedintege
             view = band[max(y0, top) - top : min(y1, bottom) - top, x0:x1]
             view[window(instances.masks, int(index), region) != 0] = index + 1
         yield band
+
+
+def _ids(indices: IntArray) -> str:
+    return " ".join(map(str, np.sort(indices) + 1)) or "none"
 
 
 def _write(path: Path, export: Export, pages: list[IntArray], note: dict[str, str]) -> None:

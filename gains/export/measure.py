@@ -113,14 +113,15 @@ def _add_overlaps(table: pd.DataFrame, instances: Instances) -> None:
 def _parents(
     instances: Instances, first: npt.NDArray[np.int64], second: npt.NDArray[np.int64], shared: npt.NDArray[np.int64]
 ) -> "pd.Series[int]":
-    """Id of the larger instance that holds more than half of each, of several the one that holds most."""
+    """Id of the larger instance that holds more than half of each; of several the one that holds most, the smallest."""
     areas = instances.masks.areas().numpy()
     parents = pd.Series(pd.NA, index=range(len(instances)), dtype="Int64")
-    best = np.full(len(instances), 0.5)
+    best = [(0.5, 0.0)] * len(instances)
     for i, j, pixels in zip(first.tolist(), second.tolist(), shared.tolist(), strict=True):
         inner, outer = (i, j) if areas[i] < areas[j] else (j, i)
-        if pixels / areas[inner] > best[inner]:
-            best[inner], parents[inner] = pixels / areas[inner], outer + 1
+        held = (pixels / areas[inner], -areas[outer])
+        if held[0] > 0.5 and held > best[inner]:
+            best[inner], parents[inner] = held, outer + 1
     return parents
 
 

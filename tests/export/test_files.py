@@ -1,6 +1,7 @@
 """Every output format, read back by a library that had no part in writing it."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -205,7 +206,7 @@ def test_overlay_of_a_large_image_is_smaller_and_in_step(tmp_path: Path) -> None
 def test_no_instances(kind: str, tmp_path: Path) -> None:
     none = Prediction(InstanceCrops.from_dense(torch.zeros(0, *SIZE)), np.zeros(0), np.zeros(0, np.int64))
     path = written(none, tmp_path, kind)
-    if kind in ("labels", "label_layers"):
+    if kind in ("labels", "label_layers", "category_labels"):
         assert tifffile.imread(path).shape == SIZE
         assert tifffile.imread(path).max() == 0
     elif kind == "coco":
@@ -272,6 +273,103 @@ def test_pages_carry_their_position(tmp_path: Path) -> None:
     assert [roi.position for roi in roifile.roiread(rois)] == [3, 3, 3]
     features = json.loads(geojson.read_text())["features"]
     assert [feature["geometry"]["plane"]["t"] for feature in features] == [2, 2, 2]
+
+
+class Plane(ArrayRaster):
+    """A plane of a stack."""
+
+    def __init__(self, **position: int) -> None:
+        super().__init__(np.zeros((40, 60), np.uint8))
+        self.position = position
+
+
+@pytest.mark.parametrize(
+    ("position", "roi_at", "plane"),
+    [
+        ({"Z": 4}, (5, 0, 0), {"c": -1, "z": 4, "t": 0}),
+        ({"T": 4}, (5, 0, 0), {"c": -1, "z": 0, "t": 4}),
+        ({"I": 4}, (5, 0, 0), {"c": -1, "z": 0, "t": 4}),
+        ({"T": 2, "Z": 1}, (0, 2, 3), {"c": -1, "z": 1, "t": 2}),
+        ({"T": 4, "C": 1}, (0, 1, 5), {"c": -1, "z": 0, "t": 4}),
+    ],
+)
+def test_planes_by_axis(
+    tmp_path: Path, position: dict[str, int], roi_at: tuple[int, int, int], plane: dict[str, int]
+) -> None:
+    export = Export(nested(), Plane(**position), page=5)
+    rois, geojson = save(export, tmp_path, "plane", ["imagej", "geojson"])
+    for roi in roifile.roiread(rois):
+        assert (roi.position, roi.z_position, roi.t_position) == roi_at
+    for feature in json.loads(geojson.read_text())["features"]:
+        assert feature["geometry"]["plane"] == plane
+
+
+def test_a_file_of_one_image_has_no_position(tmp_path: Path) -> None:
+    rois, geojson, coco = save(Export(nested(), Plane(T=0)), tmp_path, "one", ["imagej", "geojson", "coco"])
+    assert {(roi.position, roi.z_position, roi.t_position) for roi in roifile.roiread(rois)} == {(0, 0, 0)}
+    assert "plane" not in json.loads(geojson.read_text())["features"][0]["geometry"]
+    assert "page" not in json.loads(coco.read_text())["images"][0]
+
+
+def test_rois_far_from_the_corner(tmp_path: Path) -> None:
+    """Beyond what 16 bits hold."""
+    boxes = torch.tensor([[69_990, 2, 69_994, 5], [20, 1, 25, 3]])
+    crops = InstanceCrops(torch.ones(22, dtype=torch.uint8), boxes, (8, 70_000))
+    wide = Prediction(crops, np.array([0.9, 0.8]), np.ones(2, np.int64))
+    [path] = wide.save(tmp_path, "wide", ["imagej"])
+    for roi, box in zip(roifile.roiread(path), boxes.tolist(), strict=True):
+        ring = np.asarray(roi.coordinates(multi=True)[0])
+        assert [*ring.min(axis=0), *ring.max(axis=0)] == box
+
+
+def test_tables_show_few_digits(tmp_path: Path) -> None:
+    image = np.random.default_rng(0).uniform(0, 60_000, (40, 60))
+    found = replace(nested(), scores=np.array([0.9982398748397827, 2 / 3, 0.5]))
+    csv_file, geojson, coco = found.save(tmp_path, "a", ["csv", "geojson", "coco"], image, pixel_size_um=0.000123456)
+    table = pd.read_csv(csv_file, dtype=str)
+    assert table.score.tolist() == ["0.9982", "0.6667", "0.5"]
+    exact = found.measure(image, 0.000123456)
+    for name in ("x", "perimeter", "mean_intensity", "area_um2"):
+        assert max(len(value.split("e")[0].strip("-0.").replace(".", "")) for value in table[name]) <= 7
+        np.testing.assert_allclose(table[name].astype(float), exact[name], rtol=1e-6)
+    assert json.loads(geojson.read_text())["features"][1]["properties"]["measurements"]["score"] == 0.6667
+    assert json.loads(coco.read_text())["annotations"][0]["score"] == 0.9982398748397827
+
+
+def test_tables_of_unlike_images_join(tmp_path: Path) -> None:
+    """Gray and colour, and a category that pandas would read as a missing value."""
+    named = replace(nested(), categories=["NA", "nucleus"])
+    gray = named.save(tmp_path, "gray", ["csv"], np.ones((40, 60)))[0]
+    colour = named.save(tmp_path, "colour", ["csv"], np.ones((40, 60, 3)))[0]
+    merge_csv([("gray", gray), ("b,c", colour)], tmp_path / "all.csv")
+    table = pd.read_csv(tmp_path / "all.csv", keep_default_na=False, dtype=str)
+    assert table.columns[0] == "image"
+    assert table.image.tolist() == ["gray"] * 3 + ["b,c"] * 3
+    assert table.category.tolist() == ["NA", "nucleus", "NA"] * 2
+    assert table.mean_intensity.tolist() == ["1.0"] * 3 + [""] * 3
+    assert table.mean_red.tolist() == [""] * 3 + ["1.0"] * 3
+    assert table.parent_id.tolist() == ["", "1", ""] * 2
+
+
+def test_a_page_per_category(tmp_path: Path) -> None:
+    found = nested()
+    [path] = found.save(tmp_path, "a", ["category_labels"])
+    cells, nuclei = tifffile.imread(path)
+    # The second cell is the smaller, so it is whole.
+    np.testing.assert_array_equal(cells, np.where(found.mask(2), 3, np.where(found.mask(0), 1, 0)))
+    np.testing.assert_array_equal(nuclei, np.where(found.mask(1), 2, 0))
+    with tifffile.TiffFile(path) as file:
+        note = json.loads(file.pages[0].description)
+    assert (note["pages"], note["without a pixel"]) == ("cell, nucleus", "none")
+
+
+def test_the_parent_is_the_smallest_that_holds_all() -> None:
+    masks = np.zeros((4, 30, 30), bool)
+    masks[0, 2:28, 2:28] = masks[1, 5:20, 5:20] = masks[2, 8:12, 8:12] = masks[3, 0:5, 20:30] = True
+    crops = InstanceCrops.from_dense(torch.from_numpy(masks))
+    nests = Prediction(crops, np.ones(4), np.array([1, 2, 3, 3]), ["cell", "nucleus", "nucleolus"])
+    # The last lies in the cell with 3 of its 5 rows and 8 of its 10 columns: less than half.
+    assert nests.measure().parent_id.tolist() == [pd.NA, 1, 2, pd.NA]
 
 
 def test_no_formula_reaches_a_spreadsheet(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
+import roifile
 import tifffile
 from omegaconf import DictConfig, OmegaConf
 from pycocotools.coco import COCO
@@ -170,6 +171,16 @@ def test_pages_become_images_of_their_own(settings: dict[str, Any], images: Path
     assert names == ["measurements.csv", "movie_p001.csv", "movie_p002.csv", "movie_p003.csv"]
     # A gray image is red and green to the blob finder.
     assert len(pd.read_csv(Path(settings["output"]) / "movie_p002.csv")) == 2
+
+
+def test_planes_of_a_hyperstack_know_where_they_lie(settings: dict[str, Any], images: Path) -> None:
+    stack = np.zeros((2, 3, 40, 40), np.uint8)
+    stack[:, :, 10:20, 10:20] = 255
+    tifffile.imwrite(images / "h.tif", stack, imagej=True, metadata={"axes": "TZYX"})
+    predict.run(configured(**{**settings, "input": str(images / "h.tif"), "formats": "imagej"}))
+    for page, (t, z) in enumerate(np.ndindex(2, 3), 1):
+        for roi in roifile.roiread(Path(settings["output"]) / f"h_p{page:03d}.rois.zip"):
+            assert (roi.t_position, roi.z_position) == (t + 1, z + 1)
 
 
 def test_channels(settings: dict[str, Any], images: Path) -> None:
