@@ -27,6 +27,7 @@ class InstanceDataModule(pl.LightningDataModule):
         fold: index of the cross-validation fold that is the test split; None uses ``splits.json``.
         num_folds: number of folds.
         seed: of the division into folds.
+        splits: names of the images of each split; None takes those of the data set.
     """
 
     def __init__(
@@ -40,10 +41,12 @@ class InstanceDataModule(pl.LightningDataModule):
         fold: int | None = None,
         num_folds: int = 5,
         seed: int = 0,
+        splits: Mapping[str, list[str]] | None = None,
     ) -> None:
         super().__init__()
         self.annotations = annotations
-        self.splits = load_splits(annotations.root, fold=fold, num_folds=num_folds, seed=seed)
+        own = load_splits(annotations.root, fold=fold, num_folds=num_folds, seed=seed)
+        self.splits = own if splits is None else dict(splits)
         self.intensity = intensity
         self.augmentation = augmentation or Augmentation([256], 1333)
         self.derived = dict(derived or {})

@@ -1,5 +1,6 @@
 """A prepared data set as torch sees it: one image with its target at a time."""
 
+import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -55,6 +56,10 @@ class Annotations:
     categories: list[str]
     category_ids: list[int]
     info: dict[str, Any]
+
+    def fingerprint(self) -> str:
+        """SHA-256 of ``annotations.json``."""
+        return hashlib.sha256((self.root / "annotations.json").read_bytes()).hexdigest()
 
     @property
     def longest_side(self) -> int:

@@ -1,6 +1,9 @@
 """Start from weights somebody else has trained: torchvision's, or a file."""
 
+import re
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -20,8 +23,37 @@ TORCHVISION_NAMES = {
 }
 """Prefixes of torchvision's Mask R-CNN and what the same layers are called here."""
 
+CLASSIFIER = re.compile(r"(conv1|bn1|layer[1-4])\.")
+"""Beginnings of names of torchvision's classifiers."""
 
-def load_weights(network: nn.Module, weights: str, resnet: str) -> list[str]:
+SHOWN = 12
+"""At most that many parts that were not filled are named."""
+
+
+@dataclass(frozen=True)
+class Filled:
+    """Which tensors of a network have been filled from weights, and which have not.
+
+    Attributes:
+        weights: where they come from.
+        names: of the tensors that were filled, sorted.
+        missing: names of the network's other tensors, sorted; they stay as they were.
+    """
+
+    weights: str
+    names: list[str]
+    missing: list[str]
+
+    def __str__(self) -> str:
+        text = f"{len(self.names)} tensors start from {self.weights} weights"
+        if not self.missing:
+            return text
+        counts = Counter(name.rpartition(".")[0] for name in self.missing)
+        parts = ", ".join(list(counts)[:SHOWN]) + (f" and {len(counts) - SHOWN} more" if len(counts) > SHOWN else "")
+        return f"{text}; {len(self.missing)} were not in them or have another shape and start anew: {parts}"
+
+
+def load_weights(network: nn.Module, weights: str, resnet: str) -> Filled:
     """Copy every tensor whose name and shape fit into a network.
 
     Args:
@@ -31,10 +63,11 @@ def load_weights(network: nn.Module, weights: str, resnet: str) -> list[str]:
         resnet: name of the backbone, needed for ``imagenet``.
 
     Returns:
-        Names of the tensors that were filled.
+        What was filled.
 
     Raises:
-        InputError: if a download cannot be reached, a file cannot be read, or it does not fill the whole backbone.
+        InputError: if a download cannot be reached, a file cannot be read or holds values that are not finite, or it
+            does not fill the whole backbone.
     """
     if weights == "imagenet":
         state = _download(
@@ -49,7 +82,12 @@ def load_weights(network: nn.Module, weights: str, resnet: str) -> list[str]:
     own = network.state_dict()
     renamed = {_own_name(name): value for name, value in state.items()}
     fitting = {name: value for name, value in renamed.items() if name in own and own[name].shape == value.shape}
-    body = [name for name in own if name.startswith("backbone.body.") and not name.endswith("num_batches_tracked")]
+    broken = [name for name, value in fitting.items() if not torch.isfinite(value).all()]
+    if broken:
+        raise InputError(f"weights={weights}: {len(broken)} of its tensors are not finite (first: {broken[0]})")
+    # Counts of batches mean nothing, and older files lack them.
+    counted = [name for name in own if not name.endswith("num_batches_tracked")]
+    body = [name for name in counted if name.startswith("backbone.body.")]
     missing = [name for name in body if name not in fitting]
     if missing:
         raise InputError(
@@ -57,7 +95,7 @@ def load_weights(network: nn.Module, weights: str, resnet: str) -> list[str]:
             f"have another shape (first: {missing[0]}); pass weights of the same model/size"
         )
     network.load_state_dict(fitting, strict=False)
-    return sorted(fitting)
+    return Filled(weights, sorted(fitting), sorted(name for name in counted if name not in fitting))
 
 
 def _own_name(name: str) -> str:
@@ -66,7 +104,7 @@ def _own_name(name: str) -> str:
     for theirs, ours in TORCHVISION_NAMES.items():
         if name.startswith(theirs):
             return ours + name.removeprefix(theirs)
-    if name.startswith(("conv1.", "bn1.", "layer")):
+    if CLASSIFIER.match(name):
         return f"backbone.body.{name}"
     return name
 

@@ -12,7 +12,7 @@ from gains.data.datamodule import InstanceDataModule
 from gains.data.dataset import Annotations, load_annotations
 from gains.errors import InputError
 from gains.models.build import build_plan, network_plan
-from gains.models.recipe import Recipe
+from gains.models.recipe import Recipe, TrainingData
 from gains.models.weights import load_weights
 from gains.operating_point import SETTINGS, OperatingPoint
 from gains.tasks.prepare import generator_settings, prepare_dataset, summary
@@ -79,20 +79,21 @@ def division(dataset: DictConfig) -> dict[str, Any]:
     return {"fold": dataset.fold, "num_folds": dataset.num_folds, "seed": dataset.seed}
 
 
-def build_module(config: DictConfig, categories: list[str], image_side: int) -> InstanceSegmentation:
+def build_module(config: DictConfig, datamodule: InstanceDataModule) -> InstanceSegmentation:
     """The model with its optimiser, pretrained weights loaded where asked for."""
+    annotations = datamodule.annotations
     recipe = Recipe(
         network_plan(config),
-        categories,
-        image_side,
+        annotations.categories,
+        annotations.longest_side,
         config.dataset.intensity,
         config.model.name,
         OperatingPoint(**{name: config[name] for name in SETTINGS}),
+        TrainingData(annotations.fingerprint(), datamodule.splits),
     )
     network = build_plan(recipe.network, config.trust)
     if config.model.weights is not None:
-        filled = load_weights(network, config.model.weights, config.model.resnet)
-        print(f"{len(filled)} tensors start from {config.model.weights} weights")
+        print(load_weights(network, config.model.weights, config.model.resnet))
     return InstanceSegmentation(
         network,
         recipe,

@@ -24,6 +24,7 @@ def evaluate(
     folder: Path,
     accelerator: str = "auto",
     training_seconds: float | None = None,
+    tuning: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Evaluate on one split; write results, their statistics, predictions, ``report.html`` and ``figures/``.
 
@@ -35,6 +36,7 @@ def evaluate(
         folder: of the run.
         accelerator: Lightning's name of the device to run on.
         training_seconds: how long training took, where that is known.
+        tuning: how the operating point was chosen, where it was.
 
     Returns:
         ``metrics``, ``per_category`` (see :class:`InstanceSegmentationEvaluator`), and what was evaluated.
@@ -59,6 +61,8 @@ def evaluate(
         "model": module.recipe.model,
         "checkpoint": str(checkpoint),
         **module.results,
+        "operating_point": module.recipe.operating_point.to_plain(),
+        "tuning": tuning,
         "costs": {
             "training_seconds": training_seconds,
             "inference_seconds_per_image": seconds / len(dataset),

@@ -17,6 +17,7 @@ from gains.tasks.build import build_datamodule, build_module, build_trainer, pre
 from gains.tasks.environment import write_environment
 from gains.tasks.notices import silence_notices
 from gains.tasks.results import evaluate, report
+from gains.tasks.tuning import check_tuning, tune
 from gains.training.module import InstanceSegmentation
 
 
@@ -31,7 +32,8 @@ def run(config: DictConfig) -> float:
     (folder / "config.yaml").write_text(OmegaConf.to_yaml(config, resolve=True))
     write_environment(folder)
     datamodule = build_datamodule(config, annotations)
-    module = build_module(config, annotations.categories, annotations.longest_side)
+    check_tuning(config, datamodule)
+    module = build_module(config, datamodule)
     trainer = build_trainer(config, folder)
     if resume:
         print(f"resuming from {resume}")
@@ -48,9 +50,10 @@ def run(config: DictConfig) -> float:
         return float("nan")
     best = best_checkpoint(folder)
     plot_losses(folder / "metrics.csv", folder / "figures" / "curves.png")
-    module = InstanceSegmentation(*load_network(best, trust=config.trust))
     seconds = training_seconds(trainer)
-    results = evaluate(module, best, datamodule, config.split, folder, config.trainer.accelerator, seconds)
+    tuning = tune(best, datamodule, config) if config.tune else None
+    module = InstanceSegmentation(*load_network(best, trust=config.trust))
+    results = evaluate(module, best, datamodule, config.split, folder, config.trainer.accelerator, seconds, tuning)
     report(results, folder)
     return float(results["metrics"][MAIN])
 

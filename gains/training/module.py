@@ -1,6 +1,6 @@
 """The one LightningModule, for every model: losses in, metrics out."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pytorch_lightning as pl
@@ -12,6 +12,7 @@ from gains.contract import Batch
 from gains.metrics.evaluator import InstanceSegmentationEvaluator
 from gains.metrics.names import MAIN
 from gains.models.checkpoint import operate, seal
+from gains.models.parts.detections import relabel
 from gains.models.recipe import Recipe
 from gains.training.optim import parameter_groups, warmup_and_steps
 
@@ -25,6 +26,8 @@ class InstanceSegmentation(pl.LightningModule):
         network: the model.
         recipe: from which the network can be built again; travels in every checkpoint. Its operating point is that of
             network and evaluator.
+        evaluated: names of the categories that are evaluated; position + 1 is the label that targets have. None takes
+            all of the recipe's.
         optimizer: makes the optimiser from parameter groups; None for evaluation only.
         schedule: settings of :func:`gains.training.optim.warmup_and_steps`.
         backbone_lr_factor: learning rate of the backbone relative to the rest.
@@ -37,6 +40,7 @@ class InstanceSegmentation(pl.LightningModule):
         self,
         network: nn.Module,
         recipe: Recipe,
+        evaluated: Sequence[str] | None = None,
         optimizer: OptimizerFactory | None = None,
         schedule: Mapping[str, Any] | None = None,
         backbone_lr_factor: float = 1.0,
@@ -47,11 +51,12 @@ class InstanceSegmentation(pl.LightningModule):
         self.schedule = dict(schedule or {})
         self.backbone_lr_factor = backbone_lr_factor
         self.recipe = recipe
+        self.evaluated = list(recipe.categories if evaluated is None else evaluated)
         self.results: dict[str, Any] = {}
         point = recipe.operating_point
         operate(network, point)
         self.evaluator = InstanceSegmentationEvaluator(
-            dict(enumerate(recipe.categories, 1)),
+            dict(enumerate(self.evaluated, 1)),
             max_detections=point.max_detections,
             score_threshold=point.score_threshold,
         )
@@ -74,7 +79,8 @@ class InstanceSegmentation(pl.LightningModule):
     def _evaluation_step(self, batch: Batch) -> dict[str, Any]:
         images, targets = batch
         # Encoded once, for the evaluator and for callbacks that write or draw.
-        found = [{**detections, "rles": detections["masks"].to_rle()} for detections in self(images)]
+        named = [relabel(detections, self.recipe.categories, self.evaluated) for detections in self(images)]
+        found = [{**detections, "rles": detections["masks"].to_rle()} for detections in named]
         predictions = [{**detections, "masks": detections["rles"]} for detections in found]
         truths = [{**target, "masks": target["rles"]} for target in targets]
         self.evaluator.update(predictions, truths)

@@ -8,6 +8,7 @@ from torch import nn
 
 from gains.errors import InputError
 from gains.models import weights as weights_module
+from gains.models.build import build_network
 from gains.models.parts.backbone import resnet_fpn
 from gains.models.parts.roi.box_branch import BoxHead
 from gains.models.parts.roi.mask_head import MaskHead
@@ -32,7 +33,8 @@ def test_classifier_file_fills_the_whole_body(tmp_path: Path) -> None:
     network = Detector()
     filled = load_weights(network, str(tmp_path / "resnet18.pth"), "resnet18")
     body = dict(network.backbone.body.state_dict())
-    assert {f"backbone.body.{name}" for name in body} == set(filled)
+    assert {f"backbone.body.{name}" for name in body} == set(filled.names)
+    assert {name.split(".")[0] for name in filled.missing} == {"backbone", "rpn", "box", "mask"}
     assert torch.equal(body["layer4.1.conv2.weight"], classifier.layer4[1].conv2.weight)
 
 
@@ -40,11 +42,41 @@ def test_torchvision_detector_fills_every_layer_but_class_dependent_ones(tmp_pat
     theirs = torchvision.models.detection.maskrcnn_resnet50_fpn(weights=None, weights_backbone=None)
     torch.save(theirs.state_dict(), tmp_path / "detector.pth")
     network = Detector("resnet50")
-    filled = set(load_weights(network, str(tmp_path / "detector.pth"), "resnet50"))
+    filled = load_weights(network, str(tmp_path / "detector.pth"), "resnet50")
     # Ours has one mask channel per class and none for background.
-    missing = set(network.state_dict()) - filled
-    assert missing == {"mask.head.predictor.logits.weight", "mask.head.predictor.logits.bias"}
+    assert filled.missing == ["mask.head.predictor.logits.bias", "mask.head.predictor.logits.weight"]
+    assert str(filled).endswith("2 were not in them or have another shape and start anew: mask.head.predictor.logits")
     assert torch.equal(network.mask.head.trunk[4].weight, theirs.roi_heads.mask_head[2][0].weight)
+
+
+@pytest.mark.parametrize("model", ["fastinst", "condinst", "htc", "donet", "gains"])
+def test_a_model_starts_from_its_own_checkpoint_without_loss(model: str, tmp_path: Path) -> None:
+    tiny = ("model.width={fpn: 16, box: 16, mask: 16}",)
+    trained, fresh = (build_network(model, *tiny, num_classes=2, target_label=1) for _ in range(2))
+    path = tmp_path / "trained.ckpt"
+    torch.save({"state_dict": {f"network.{name}": value for name, value in trained.state_dict().items()}}, path)
+    filled = load_weights(fresh, str(path), "resnet18")
+    assert filled.missing == []
+    assert str(filled) == f"{len(filled.names)} tensors start from {path} weights"
+    state = fresh.state_dict()
+    assert all(torch.equal(value, state[name]) for name, value in trained.state_dict().items())
+
+
+def test_what_is_not_filled_is_named(tmp_path: Path) -> None:
+    three, two = (build_network("mask_rcnn", num_classes=count) for count in (3, 2))
+    torch.save(three.state_dict(), tmp_path / "three.pth")
+    filled = load_weights(two, str(tmp_path / "three.pth"), "resnet18")
+    assert "6 were not in them or have another shape and start anew" in str(filled)
+    parts = ("box.head.predictor.bbox_pred", "box.head.predictor.cls_score", "mask.head.predictor.logits")
+    assert str(filled).endswith(", ".join(parts))
+
+
+def test_weights_that_are_not_finite_are_refused(tmp_path: Path) -> None:
+    state = torchvision.models.resnet18(weights=None).state_dict()
+    state["layer3.0.conv1.weight"][0, 0, 0, 0] = float("nan")
+    torch.save(state, tmp_path / "nan.pth")
+    with pytest.raises(InputError, match=r"1 of its tensors are not finite \(first: backbone.body.layer3.0.conv1"):
+        load_weights(Detector(), str(tmp_path / "nan.pth"), "resnet18")
 
 
 def test_weights_of_another_backbone_are_refused(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """From scored boxes to the detections of an image: score cut, class-wise NMS, cap."""
 
+from collections.abc import Sequence
 from typing import cast
 
 import torch
@@ -7,6 +8,7 @@ from torch import Tensor
 from torchvision.ops import batched_nms, clip_boxes_to_image, remove_small_boxes
 
 from gains.contract import Detections, Rows
+from gains.masks import InstanceCrops
 from gains.models.parts.full_image_masks import FullImageMasks
 from gains.operating_point import OperatingPoint
 from gains.suppression import mask_nms
@@ -46,10 +48,30 @@ def suppress_masks(found: Detections, point: OperatingPoint) -> Detections:
     masks = found["masks"].paste()
     scores, labels = found["scores"].cpu().double().numpy(), found["labels"].cpu().numpy()
     keep = mask_nms(masks, scores, labels, point.nms_iou, point.nms_across_categories)[: point.max_detections]
-    chosen = torch.from_numpy(keep).to(found["scores"].device)
+    return select_detections(found, masks, keep.tolist())
+
+
+def select_detections(found: Detections, masks: InstanceCrops, rows: Sequence[int]) -> Detections:
+    """Some of one image's detections, whose masks are already in the image, in the order of the rows."""
+    chosen = torch.tensor(list(rows), dtype=torch.int64, device=found["scores"].device)
     tensors = {name: value for name, value in found.items() if isinstance(value, Tensor)}
-    rows = {name: value[chosen] for name, value in tensors.items()}
-    return cast(Detections, {**rows, "masks": FullImageMasks(masks.select(keep.tolist()))})
+    selected = {name: value[chosen] for name, value in tensors.items()}
+    return cast(Detections, {**selected, "masks": FullImageMasks(masks.select(rows))})
+
+
+def relabel(found: Detections, categories: Sequence[str], others: Sequence[str]) -> Detections:
+    """Detections under the labels that their categories have elsewhere; those of categories not there go.
+
+    Args:
+        found: of one image.
+        categories: names; position + 1 is the label in ``found``.
+        others: names; position + 1 is the new label.
+    """
+    if list(categories) == list(others):
+        return found
+    new = torch.tensor([0, *(others.index(name) + 1 if name in others else 0 for name in categories)])
+    labels = new.to(found["labels"].device)[found["labels"]]
+    return select_detections({**found, "labels": labels}, found["masks"].paste(), labels.nonzero()[:, 0].tolist())
 
 
 def split_detections(detections: list[Rows]) -> tuple[list[Tensor], Tensor]:
