@@ -8,10 +8,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train eval predict prepare score test lint benchmark clean
+.PHONY: help setup train eval predict prepare score compare test test-versions coverage lint benchmark clean
 
 help:  ## list the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/\1\t\2/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 16
 
 $(STAMP): pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12, 3.13 or 3.14 is needed and was not found; pass PYTHON=/path/to/python3.13"; exit 1; }
@@ -38,9 +38,24 @@ prepare: $(STAMP)  ## bring a data set into the common form: make prepare ARGS="
 score: $(STAMP)  ## score any tool's predictions: make score ARGS="ground_truth=gt.json predictions=pred.json"
 	$(BIN)/gains score $(ARGS)
 
+compare: $(STAMP)  ## methods x data sets x seeds to one table: make compare ARGS="models=[mask_rcnn,gains]"
+	$(BIN)/gains compare $(ARGS)
+
 test: $(STAMP)  ## run all tests, the notebooks included
 	@# Two processes of one thread each: on two cores faster than one process of two threads.
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal $(ARGS)
+
+coverage: $(STAMP)  ## run all tests and print which lines none of them reaches
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal --cov=gains --cov-report=term-missing:skip-covered $(ARGS)
+
+test-versions:  ## run all tests with the lowest versions that pyproject.toml allows, then with the newest
+	@test -x .versions/uv/bin/uv || { $(PYTHON) -m venv .versions/uv && .versions/uv/bin/python -m pip install --quiet uv; }
+	@for resolution in lowest-direct highest; do \
+		environment=.versions/$$resolution; echo "versions: $$resolution"; \
+		.versions/uv/bin/uv venv --quiet --clear --python $(PYTHON) $$environment && \
+		.versions/uv/bin/uv pip install --quiet --python $$environment/bin/python --resolution $$resolution --editable '.[dev]' && \
+		OMP_NUM_THREADS=1 $$environment/bin/python -m pytest --numprocesses 2 --dist worksteal $(ARGS) || exit 1; \
+	done
 
 lint: $(STAMP)  ## check style and types
 	$(BIN)/ruff check .
@@ -51,5 +66,5 @@ benchmark: $(STAMP)  ## measure speed and memory: make benchmark ARGS="gamm|metr
 	$(BIN)/python scripts/benchmark.py $(ARGS)
 
 clean:  ## remove the environment and caches; data, outputs and checkpoints stay
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .versions build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

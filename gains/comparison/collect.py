@@ -3,7 +3,8 @@
 import csv
 import json
 import math
-from collections.abc import Iterable
+import shutil
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from gains.errors import InputError
+from gains.files import replacing
 from gains.metrics.names import MAIN
 from gains.metrics.stored import StoredStatistics, read_statistics
 
@@ -104,6 +106,32 @@ def collect(roots: Iterable[Path]) -> list[Run]:
             f"runs={', '.join(map(str, roots))}: no finished run (a folder with {RESULTS} and {STATISTICS}) was found"
         )
     return [found[key] for key in sorted(found)]
+
+
+def claim(output: Path, settings: Sequence[str]) -> None:
+    """Note the settings of a study, and refuse to mix them with others.
+
+    Raises:
+        InputError: if the folder holds runs of other settings.
+    """
+    path = output / "study.json"
+    if path.is_file():
+        earlier = json.loads(path.read_text())["settings"]
+        if sorted(earlier) != sorted(settings):
+            raise InputError(
+                f"output={output} holds runs with other settings ({' '.join(earlier) or 'none'}), given are "
+                f"{' '.join(settings) or 'none'}; choose another output"
+            )
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps({"settings": list(settings)}, indent=2))
+
+
+def keep_run(folder: Path, target: Path) -> None:
+    """Copy what the tables need of a run."""
+    for name in KEPT:
+        if (folder / name).is_file():
+            with replacing(target / name) as temporary:
+                shutil.copyfile(folder / name, temporary)
 
 
 def _age(run: Run) -> float:

@@ -1,17 +1,48 @@
 """The page of a comparison: tables, a point per seed, curves side by side, the images on which methods differ most."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from html import escape
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from gains.comparison.tables import COLUMNS, Comparison, sentences, tables
+from gains.comparison.tables import COLUMNS, Comparison, as_csv, latex, markdown, sentences, tables
+from gains.files import replacing
+from gains.plain import write_json
 from gains.reports.html import bullets, cards, number, section, table, write_page
 
 WIDTH, HEIGHT, LEFT, BASE = 460, 250, 120, 215
 COLOURS = ("#3465a4", "#c4561b", "#3a8a3a", "#8d4ba3", "#a8324a", "#6b5b2e", "#0f8b8d", "#777777")
 MOST_IMAGES = 12
+
+
+def write_comparison(output: Path, comparison: Comparison, failures: Sequence[str]) -> None:
+    """Write the tables as Markdown, CSV and LaTeX, the differences as JSON, and the page."""
+    found = [table for table in tables(comparison) if table.rows]
+    lines = [*sentences(comparison), *failures]
+    texts = {
+        "comparison.md": "\n".join([*(markdown(table) for table in found), *(f"- {line}" for line in lines), ""]),
+        "comparison.csv": "\n".join(f"{table.title}\n{as_csv(table)}" for table in found),
+        "comparison.tex": "\n".join(latex(table) for table in found),
+    }
+    for name, text in texts.items():
+        with replacing(output / name) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    write_json(output / "comparison.json", {"ranks": comparison.ranks, "differences": plain_differences(comparison)})
+    write_comparison_page(output / "comparison.html", comparison, failures)
+
+
+def plain_differences(comparison: Comparison) -> dict[str, Any]:
+    """Data set -> method -> metric -> value, interval and the difference of each seed, as plain data."""
+    return {
+        dataset: {
+            model: {name: asdict(difference) for name, difference in of_model.items()}
+            for model, of_model in of_dataset.items()
+        }
+        for dataset, of_dataset in comparison.differences.items()
+    }
 
 
 def write_comparison_page(path: Path, comparison: Comparison, notes: Sequence[str]) -> None:

@@ -1,9 +1,6 @@
 """``gains compare``: train what is missing of methods x data sets x seeds, then one table with intervals."""
 
-import json
-import shutil
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +8,11 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, ListConfig
 from tqdm import tqdm
 
-from gains.comparison.collect import KEPT, Key, collect, is_finished
+from gains.comparison.collect import Key, claim, collect, is_finished, keep_run
 from gains.comparison.queue import Job, quoted, run_all
-from gains.comparison.tables import Comparison, as_csv, latex, markdown, sentences, tables
+from gains.comparison.tables import Comparison, markdown, sentences, tables
 from gains.errors import InputError
-from gains.files import replacing
-from gains.plain import write_json
-from gains.reports.comparison import write_comparison_page
+from gains.reports.comparison import write_comparison
 
 OWN = ("models", "datasets", "seeds", "folds", "baseline", "metric", "output", "keep", "runs", "jobs", "samples")
 """Settings of this command; all others are handed to every training."""
@@ -46,7 +41,7 @@ def run(config: DictConfig) -> None:
         config.samples,
         seed=0,
     )
-    write(output, comparison, failures)
+    write_comparison(output, comparison, failures)
     print("\n".join(markdown(table) for table in tables(comparison) if table.rows))
     print("\n".join([*sentences(comparison), *failures]))
     print(f"tables     {output / 'comparison.md'} (.csv, .tex)\npage       {output / 'comparison.html'}")
@@ -109,24 +104,6 @@ def dataset_overrides(name: str) -> list[str]:
     return [f"dataset={name}"]
 
 
-def claim(output: Path, settings: Sequence[str]) -> None:
-    """Note the settings of a study, and refuse to mix them with others.
-
-    Raises:
-        InputError: if the folder holds runs of other settings.
-    """
-    path = output / "study.json"
-    if path.is_file():
-        earlier = json.loads(path.read_text())["settings"]
-        if sorted(earlier) != sorted(settings):
-            raise InputError(
-                f"output={output} holds runs with other settings ({' '.join(earlier) or 'none'}), given are "
-                f"{' '.join(settings) or 'none'}; choose another output"
-            )
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps({"settings": list(settings)}, indent=2))
-
-
 def train(jobs: Sequence[Job], config: DictConfig) -> list[str]:
     """Do the runs that are not finished; returns what went wrong with those that failed."""
     keep = Path(config.keep) if config.keep else None
@@ -146,38 +123,3 @@ def train(jobs: Sequence[Job], config: DictConfig) -> list[str]:
 
         run_all(missing, config.jobs, ended)
     return failures
-
-
-def keep_run(folder: Path, target: Path) -> None:
-    """Copy what the tables need of a run."""
-    for name in KEPT:
-        if (folder / name).is_file():
-            with replacing(target / name) as temporary:
-                shutil.copyfile(folder / name, temporary)
-
-
-def write(output: Path, comparison: Comparison, failures: Sequence[str]) -> None:
-    """Write the tables as Markdown, CSV and LaTeX, the differences as JSON, and the page."""
-    found = [table for table in tables(comparison) if table.rows]
-    lines = [*sentences(comparison), *failures]
-    texts = {
-        "comparison.md": "\n".join([*(markdown(table) for table in found), *(f"- {line}" for line in lines), ""]),
-        "comparison.csv": "\n".join(f"{table.title}\n{as_csv(table)}" for table in found),
-        "comparison.tex": "\n".join(latex(table) for table in found),
-    }
-    for name, text in texts.items():
-        with replacing(output / name) as temporary:
-            temporary.write_text(text, encoding="utf-8")
-    write_json(output / "comparison.json", {"ranks": comparison.ranks, "differences": plain_differences(comparison)})
-    write_comparison_page(output / "comparison.html", comparison, failures)
-
-
-def plain_differences(comparison: Comparison) -> dict[str, Any]:
-    """Data set -> method -> metric -> value, interval and the difference of each seed, as plain data."""
-    return {
-        dataset: {
-            model: {name: asdict(difference) for name, difference in of_model.items()}
-            for model, of_model in of_dataset.items()
-        }
-        for dataset, of_dataset in comparison.differences.items()
-    }

@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from gains.comparison.collect import Key, collect
+from gains.comparison.collect import Key, claim, collect
 from gains.comparison.queue import Job
+from gains.comparison.tables import Comparison
 from gains.errors import InputError
+from gains.reports.comparison import write_comparison
 from gains.tasks import compare
 
 SETTINGS: dict[str, Any] = {
@@ -69,12 +71,12 @@ def test_settings_are_handed_on_unless_the_study_sets_them() -> None:
 
 
 def test_studies_of_other_settings_are_not_mixed(tmp_path: Path) -> None:
-    compare.claim(tmp_path, ["trainer.max_steps=5", "batch_size=2"])
-    compare.claim(tmp_path, ["batch_size=2", "trainer.max_steps=5"])
+    claim(tmp_path, ["trainer.max_steps=5", "batch_size=2"])
+    claim(tmp_path, ["batch_size=2", "trainer.max_steps=5"])
     with pytest.raises(
         InputError, match=r"other settings \(batch_size=2 trainer\.max_steps=5\), given are trainer\.max_steps=6"
     ):
-        compare.claim(tmp_path, ["trainer.max_steps=6"])
+        claim(tmp_path, ["trainer.max_steps=6"])
 
 
 @pytest.mark.slow
@@ -112,8 +114,8 @@ def test_a_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest
     costs = kept[0].results["costs"]
     assert costs["training_seconds"] > 0
     assert costs["parameters"] > 1e6
-    comparison = compare.Comparison.of(kept, "mask_rcnn", "segm_map", 20, 0)
-    compare.write(tmp_path / "out", comparison, failures)
+    comparison = Comparison.of(kept, "mask_rcnn", "segm_map", 20, 0)
+    write_comparison(tmp_path / "out", comparison, failures)
     content = json.loads((tmp_path / "out" / "comparison.json").read_text())
     assert set(content["differences"]["overlapping_cells"]["gains"]) >= {"segm_map", "aji"}
     page = (tmp_path / "out" / "comparison.html").read_text()
