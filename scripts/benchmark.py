@@ -1,6 +1,7 @@
 """Speed and memory, each as a ratio to a named baseline of the same run.
 
-python scripts/benchmark.py gamm|metrics|train_step|inference|models|predict [--output FILE] [--device cpu|cuda]
+python scripts/benchmark.py gamm|metrics|train_step|inference|models|predict|stitching
+    [--output FILE] [--device cpu|cuda]
 """
 
 import argparse
@@ -14,6 +15,7 @@ MODULES = {
     "inference": "benchmark_inference",
     "models": "benchmark_models",
     "predict": "benchmark_predict",
+    "stitching": "benchmark_stitching",
 }
 
 if __name__ == "__main__":

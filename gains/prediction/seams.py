@@ -6,20 +6,20 @@ area alone, connected part by connected part (the legs of a U are parts of their
 - their masks must agree (IoU of at least ``MIN_IOU``, more if their labels differ), and
 - where one of them reaches a line at which one tile ends and the other goes on, both must do so over the same stretch.
 
-Each part has one partner per tile, the best first. Nothing else enters, so that a link depends on the pieces of two
-tiles in their common area only, and links of many pairs of tiles can be found in any order or place.
+Each part has one partner per tile, the best first. Tiles that meet at a corner share little: there a link is made only
+if no tile between them shows either piece. And no link may join, by way of the tiles around it, two pieces that share
+pixels in one tile: that tile saw them as two. A link so depends on the pieces of the tiles around it only.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 
+import cv2
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
 from gains.masks import InstanceCrops
-from gains.overlaps import overlapping_boxes, window
+from gains.overlaps import intersection, overlapping_boxes, window
 from gains.prediction.tiling import EDGE, TileGrid
 
 FloatArray = npt.NDArray[np.float64]
@@ -84,25 +84,49 @@ def same_instance(masks: InstanceCrops, labels: IntArray, tile: IntArray, grid: 
     Returns:
         ``(L,)`` first and ``(L,)`` second index of each pair; a pair may come twice.
     """
-    found = sorted(_candidates(masks, labels, tile, grid), key=_Candidate.rank)
+    rivals = _rivals(masks, tile)
     taken: set[tuple[int, int, int]] = set()
     partners: dict[int, set[int]] = {}
     links: list[tuple[int, int]] = []
-    for pair in found:
+    for pair in sorted(_candidates(masks, labels, tile, grid), key=_Candidate.rank):
         (i, j), (mine, other) = pair.pieces, pair.parts
         ends = {(i, mine, int(tile[j])), (j, other, int(tile[i]))}
-        if not taken.isdisjoint(ends):
+        shown = {int(tile[partner]) for end in (i, j) for partner in partners.get(end, ())}
+        if not taken.isdisjoint(ends) or (pair.across_corner and shown & grid.between(int(tile[i]), int(tile[j]))):
             continue
-        if pair.across_corner:
-            between = grid.between(int(tile[i]), int(tile[j]))
-            if not between.isdisjoint(partners.get(i, set()) | partners.get(j, set())):
-                continue
+        around = grid.around(int(tile[i]), int(tile[j]))
+        first_side, second_side = (_linked(end, partners, tile, around) for end in (i, j))
+        if any(not second_side.isdisjoint(rivals.get(member, ())) for member in first_side):
+            continue
         taken |= ends
-        partners.setdefault(i, set()).add(int(tile[j]))
-        partners.setdefault(j, set()).add(int(tile[i]))
+        partners.setdefault(i, set()).add(j)
+        partners.setdefault(j, set()).add(i)
         links.append((i, j))
     first, second = np.array(links, dtype=np.int64).reshape(-1, 2).T
     return first, second
+
+
+def _rivals(masks: InstanceCrops, tile: IntArray) -> dict[int, set[int]]:
+    """For every piece those of its own tile that share pixels with it."""
+    rivals: dict[int, set[int]] = {}
+    first, second = overlapping_boxes(masks.boxes.numpy())
+    own = tile[first] == tile[second]
+    for i, j in zip(first[own].tolist(), second[own].tolist(), strict=True):
+        if intersection(masks, i, j):
+            rivals.setdefault(i, set()).add(j)
+            rivals.setdefault(j, set()).add(i)
+    return rivals
+
+
+def _linked(piece: int, partners: dict[int, set[int]], tile: IntArray, around: set[int]) -> set[int]:
+    """The pieces that links reach from one by way of some tiles, itself among them."""
+    reached, ahead = {piece}, [piece]
+    while ahead:
+        for partner in partners.get(ahead.pop(), ()):
+            if partner not in reached and int(tile[partner]) in around:
+                reached.add(partner)
+                ahead.append(partner)
+    return reached
 
 
 def _candidates(masks: InstanceCrops, labels: IntArray, tile: IntArray, grid: TileGrid) -> Iterator[_Candidate]:
@@ -111,12 +135,11 @@ def _candidates(masks: InstanceCrops, labels: IntArray, tile: IntArray, grid: Ti
     first, second = overlapping_boxes(masks.boxes.numpy())
     apart = tile[first] != tile[second]
 
-    @lru_cache(maxsize=1 << 14)
-    def view(index: int, other: int) -> _View:
-        return _view(masks, index, _shared(tiles[tile[index]], tiles[other]))
-
     for i, j in zip(first[apart].tolist(), second[apart].tolist(), strict=True):
-        a, b = view(i, int(tile[j])), view(j, int(tile[i]))
+        if not intersection(masks, i, j):
+            continue
+        shared = _shared(tiles[tile[i]], tiles[tile[j]])
+        a, b = _view(masks, i, shared), _view(masks, j, shared)
         box = (
             min(a.box[0], b.box[0]),
             min(a.box[1], b.box[1]),
@@ -139,8 +162,8 @@ def _view(masks: InstanceCrops, index: int, shared: IntArray) -> _View:
     x0, y0, x1, y1 = masks.boxes[index].tolist()
     left, top = max(x0, int(shared[0])), max(y0, int(shared[1]))
     right, bottom = max(left, min(x1, int(shared[2]))), max(top, min(y1, int(shared[3])))
-    parts, _ = ndimage.label(window(masks, index, shared), np.ones((3, 3)))
-    return _View((left, top, right, bottom), parts, np.bincount(parts.ravel(), minlength=1))
+    _, parts = cv2.connectedComponents(np.ascontiguousarray(window(masks, index, shared)), connectivity=8)
+    return _View((left, top, right, bottom), np.asarray(parts, dtype=np.int32), np.bincount(parts.ravel(), minlength=1))
 
 
 def _agreeing_parts(a: _View, b: _View, least: float) -> list[tuple[int, int, float]]:

@@ -79,6 +79,14 @@ class TileGrid:
             return set()
         return {row * len(self.columns) + other_column, other_row * len(self.columns) + column}
 
+    def around(self, first: int, second: int) -> set[int]:
+        """The tiles that overlap one of two tiles, themselves among them."""
+        boxes = self.boxes
+        near: set[int] = set()
+        for own in (boxes[first], boxes[second]):
+            near |= set(np.flatnonzero((np.minimum(boxes, own)[:, 2:] > np.maximum(boxes, own)[:, :2]).all(1)).tolist())
+        return near
+
     def left_to_others(self, boxes: IntArray, tile: IntArray) -> BoolArray:
         """Which pieces ``(N, 4)`` come close to an edge of their tile ``(N,)`` where a neighbour shows more of them.
 

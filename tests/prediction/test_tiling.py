@@ -81,3 +81,10 @@ def test_between_two_tiles_that_meet_at_a_corner() -> None:
     assert grid.between(0, 4) == {1, 3}
     assert grid.between(2, 4) == {1, 5}
     assert grid.between(0, 1) == grid.between(1, 4) == set()
+
+
+def test_around_two_tiles() -> None:
+    grid = TileGrid.covering((180, 340), 100, 20)
+    assert (len(grid.rows), len(grid.columns)) == (2, 4)
+    assert grid.around(0, 1) == {0, 1, 2, 4, 5, 6}
+    assert grid.around(3, 3) == {2, 3, 6, 7}
