@@ -1,5 +1,6 @@
-"""Full-size masks, as files hold them, to COCO RLE."""
+"""Label images and other full-size masks, as files hold them: which files they are, and their COCO RLE."""
 
+from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -7,6 +8,15 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from gains.rle import RLE, encode_crop
+
+LABEL_FOLDERS = ("masks", "mask", "labels", "label")
+LABEL_ENDINGS = ("_cp_masks", "_masks", "_mask", "_labels", "_label")
+
+
+def is_label(name: str) -> bool:
+    """Whether a relative file name is that of a label image."""
+    path = PurePosixPath(name)
+    return path.stem.lower().endswith(LABEL_ENDINGS) or path.parent.name.lower() in LABEL_FOLDERS
 
 
 def encode_mask(mask: npt.NDArray[Any]) -> RLE:

@@ -9,13 +9,11 @@ import numpy.typing as npt
 from gains.data.source import ImageRecord, Instance
 from gains.errors import InputError
 from gains.formats.archives import FolderFiles, ZipFiles, open_files, unique_names
-from gains.formats.labels import encode_components, encode_labels
+from gains.formats.labels import LABEL_ENDINGS, LABEL_FOLDERS, encode_components, encode_labels, is_label
 from gains.images.files import check_size, decode_labels, read_image
 from gains.images.listing import IMAGE_SUFFIXES, STORE_SUFFIX, VENDOR_SUFFIXES, note_others
 from gains.images.options import ReadOptions
 
-LABEL_FOLDERS = ("masks", "mask", "labels", "label")
-LABEL_ENDINGS = ("_cp_masks", "_masks", "_mask", "_labels", "_label")
 IMAGE_FOLDERS = ("images", "image", "imgs", "img")
 IMAGE_ENDING = "_img"
 
@@ -97,12 +95,6 @@ class LabelImages:
                 "give each instance a number of its own"
             )
         return [Instance(self.categories[0], mask) for mask in encode_labels(labels)]
-
-
-def is_label(name: str) -> bool:
-    """Whether a relative file name is that of a label image."""
-    path = PurePosixPath(name)
-    return path.stem.lower().endswith(LABEL_ENDINGS) or path.parent.name.lower() in LABEL_FOLDERS
 
 
 def _image_names(files: FolderFiles | ZipFiles) -> list[str]:

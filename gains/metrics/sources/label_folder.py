@@ -9,9 +9,8 @@ from pathlib import Path
 import numpy as np
 import tifffile
 
-from gains.data.sources.label_images import LABEL_ENDINGS, is_label
 from gains.errors import InputError
-from gains.formats.labels import encode_labels
+from gains.formats.labels import LABEL_ENDINGS, encode_labels, is_label
 from gains.images.files import decode_labels
 from gains.images.tiff import TIFF_MAGIC
 from gains.metrics.sources.instances import GroundTruth, ImageNames, Instances, Predictions
