@@ -7,6 +7,9 @@ pixels are not connected, and belong to different polygons. A ring that comes th
 that every ring is simple. The work is linear in the number of corners (but for a sort).
 """
 
+from dataclasses import dataclass
+from itertools import chain
+
 import numpy as np
 import numpy.typing as npt
 import shapely
@@ -31,21 +34,20 @@ def outlines(instances: Instances) -> list[BaseGeometry]:
 
 
 def outline(mask: BoolArray, corner: IntArray) -> BaseGeometry:
-    """Outline of a mask ``(h, w)`` whose top left corner lies at (x, y)."""
+    """Outline of a mask ``(h, w)`` with at least one pixel, whose top left corner lies at (x, y)."""
     padded = np.pad(mask, 1)
     parts, count = ndimage.label(padded)
-    shells: list[FloatArray] = [np.zeros((0, 2))] * count
-    holes: list[list[FloatArray]] = [[] for _ in range(count)]
-    for ring, inside in _rings(padded):
-        part = int(parts[inside]) - 1
-        points = np.append(ring, ring[:1], axis=0) + corner.astype(np.float64)
-        # Seen on the screen, shells run clockwise and holes counter-clockwise.
-        if _signed_area(ring) > 0:
-            shells[part] = points
-        else:
-            holes[part].append(points)
-    polygons = [shapely.Polygon(shell, inner) for shell, inner in zip(shells, holes, strict=True)]
-    return polygons[0] if count == 1 else shapely.MultiPolygon(polygons)
+    corners = _corners(padded)
+    rings, inside = _rings(corners, padded.shape[1])
+    lengths = np.array([len(ring) for ring in rings])
+    order = np.fromiter(chain.from_iterable(rings), dtype=np.int64, count=int(lengths.sum()))
+    points = np.stack([corners.x[order], corners.y[order]], axis=1)
+    part = parts[tuple(np.array(inside).T)] - 1
+    # Seen on the screen, shells run clockwise and holes counter-clockwise; of each part the shell comes first.
+    shells_first = np.lexsort((_signed_areas(points, lengths) < 0, part))
+    lines = shapely.linearrings((points + corner).astype(np.float64), indices=np.repeat(np.arange(len(rings)), lengths))
+    polygons = shapely.polygons(lines[shells_first], indices=part[shells_first])
+    return polygons[0] if count == 1 else shapely.multipolygons(polygons)
 
 
 def rings(shape: BaseGeometry) -> list[FloatArray]:
@@ -56,41 +58,61 @@ def rings(shape: BaseGeometry) -> list[FloatArray]:
     return found
 
 
-def _rings(padded: BoolArray) -> list[tuple[FloatArray, tuple[int, int]]]:
-    """Simple rings ``(P, 2)`` of (x, y), the mask on their right, each with a pixel (row, column) of its inside."""
-    x, y, right, down, inside_below = _corners(padded)
-    along_row = _partners(y, x, right)
-    along_column = _partners(x, y, down)
-    partner_row, partner_column = along_row.tolist(), along_column.tolist()
-    places = (y * padded.shape[1] + x).tolist()
-    seen = np.zeros(len(x), dtype=bool).tolist()
-    found = []
-    for first in range(len(x)):
+@dataclass(frozen=True)
+class _Corners:
+    """Corners of the outlines of a mask, ``(C,)`` each.
+
+    Attributes:
+        x: column of pixel edges.
+        y: row of pixel edges.
+        right: whether the run along the row leads to the right.
+        down: whether the run along the column leads down.
+        inside_below: whether the mask lies below the run along the row.
+    """
+
+    x: IntArray
+    y: IntArray
+    right: BoolArray
+    down: BoolArray
+    inside_below: BoolArray
+
+
+def _rings(corners: _Corners, width: int) -> tuple[list[list[int]], list[tuple[int, int]]]:
+    """Simple closed rings of corners, the mask on their right, each with a pixel (row, column) of its inside.
+
+    Args:
+        corners: of a mask with a border.
+        width: of that.
+    """
+    along_row = _partners(corners.y, corners.x, corners.right).tolist()
+    along_column = _partners(corners.x, corners.y, corners.down).tolist()
+    places = (corners.y * width + corners.x).tolist()
+    # The mask lies on the right of who walks to the right above it, or to the left below it.
+    forward = (corners.right == corners.inside_below).tolist()
+    rows, columns = (corners.y + corners.inside_below).tolist(), (corners.x + corners.right).tolist()
+    seen = [False] * len(places)
+    found: list[list[int]] = []
+    inside = []
+    for first in range(len(places)):
         if seen[first]:
             continue
-        # The mask lies on the right of who walks to the right above it, or to the left below it.
-        start = first if bool(right[first]) == bool(inside_below[first]) else partner_row[first]
-        row = int(y[start]) + (1 if inside_below[start] else 0)
-        column = int(x[start]) + (1 if right[start] else 0)
+        start = first if forward[first] else along_row[first]
         members, index = [], start
         while True:
-            members += [index, partner_row[index]]
-            seen[index] = seen[partner_row[index]] = True
-            index = partner_column[partner_row[index]]
+            other = along_row[index]
+            members += [index, other]
+            seen[index] = seen[other] = True
+            index = along_column[other]
             if index == start:
                 break
-        for ring in _simple(members, places):
-            found.append((np.stack([x[ring], y[ring]], axis=1).astype(np.float64), (row, column)))
-    return found
+        simple = _simple(members, places)
+        found += [[*ring, ring[0]] for ring in simple]
+        inside += [(rows[start], columns[start])] * len(simple)
+    return found, inside
 
 
-def _corners(padded: BoolArray) -> tuple[IntArray, IntArray, BoolArray, BoolArray, BoolArray]:
-    """Corners of the outlines of a mask that leaves its border free.
-
-    Returns:
-        ``x`` and ``y`` in pixel edges of the mask without its border; whether the run along the row leads to the right,
-        that along the column down; and whether the mask lies below the run along the row.
-    """
+def _corners(padded: BoolArray) -> _Corners:
+    """Corners of a mask that leaves its border free, counted without that border."""
     above_left, above_right = padded[:-1, :-1], padded[:-1, 1:]
     below_left, below_right = padded[1:, :-1], padded[1:, 1:]
     odd = above_left ^ above_right ^ below_left ^ below_right
@@ -102,7 +124,7 @@ def _corners(padded: BoolArray) -> tuple[IntArray, IntArray, BoolArray, BoolArra
     falling = above_left[cy, cx]  # the pixels lie at the top left and bottom right
     # One corner goes to the right, the other to the left; each belongs to one of the two pixels.
     to_right, to_left = np.ones(len(cy), bool), np.zeros(len(cy), bool)
-    return (
+    return _Corners(
         np.concatenate([x, cx, cx]),
         np.concatenate([y, cy, cy]),
         np.concatenate([right, to_right, to_left]),
@@ -138,7 +160,10 @@ def _simple(members: list[int], places: list[int]) -> list[list[int]]:
     return [*rings, path]
 
 
-def _signed_area(ring: FloatArray) -> float:
-    """Area in pixels, positive for a ring that runs clockwise on the screen (y points down)."""
-    x, y = ring[:, 0], ring[:, 1]
-    return float((x * np.roll(y, -1) - np.roll(x, -1) * y).sum()) / 2
+def _signed_areas(points: IntArray, lengths: IntArray) -> IntArray:
+    """Twice the area of closed rings that lie end to end, positive for those clockwise on the screen."""
+    x, y = points.T
+    running = np.concatenate([[0], np.cumsum(x[:-1] * y[1:] - x[1:] * y[:-1])])
+    ends = np.cumsum(lengths)
+    areas: IntArray = running[ends - 1] - running[ends - lengths]
+    return areas

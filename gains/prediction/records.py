@@ -102,7 +102,7 @@ def record_path(output: Path, name: str) -> Path:
 def write_record(output: Path, record: Record) -> None:
     """Write a record, after all other files of its image."""
     with replacing(record_path(output, record.name)) as temporary:
-        temporary.write_text(json.dumps(asdict(record)))
+        temporary.write_text(json.dumps(asdict(record), allow_nan=False))
 
 
 def read_records(output: Path, pictures: int) -> list[Record]:

@@ -38,6 +38,10 @@ def test_an_outline_filled_again_is_the_mask(mask: Mask, left: int, top: int) ->
     assert shape.is_valid, shapely.is_valid_reason(shape)
     assert shape.area == mask.sum()
     np.testing.assert_array_equal(filled(shape, mask.shape, left, top), mask)
+    for polygon in shapely.get_parts(shape):
+        # As GeoJSON has it: shells counter-clockwise in its coordinates, holes the other way.
+        assert polygon.exterior.is_ccw
+        assert not any(hole.is_ccw for hole in polygon.interiors)
     parts = ndimage.label(mask)[1]
     assert len(shapely.get_parts(shape)) == parts
     # Even-odd filling, which is how ImageJ fills composite ROIs, gives the same.

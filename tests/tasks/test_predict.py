@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,9 @@ from pycocotools.coco import COCO
 from gains import cli
 from gains.config import compose
 from gains.errors import InputError
-from gains.export.formats import FORMATS
+from gains.export.export import Export
+from gains.export.formats import FORMATS, Format
+from gains.files import replacing
 from gains.images.notes import Notes
 from gains.prediction.folder import alone_in
 from gains.prediction.inputs import find_images, page_name
@@ -82,6 +85,24 @@ def test_a_folder(settings: dict[str, Any], capsys: pytest.CaptureFixture[str]) 
     assert "http" not in report.replace("http-equiv", "")
     assert "9 instances in 3 images" in capsys.readouterr().out
     assert not list(output.rglob("*.part"))
+
+
+def test_a_format_is_a_writer_and_a_line(settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """That of docs/adding_a_format.md, with a file for all images."""
+
+    def write_points(path: Path, export: Export) -> None:
+        with replacing(path) as temporary:
+            export.table[["x", "y", "score"]].to_csv(temporary, sep=" ", index=False, header=False)
+
+    def merge_points(written: Sequence[tuple[str, Path]], target: Path) -> None:
+        target.write_text("".join(f"{name}\n{path.read_text()}" for name, path in written))
+
+    monkeypatch.setitem(FORMATS, "points", Format(".points.txt", write_points, "points.txt", merge_points))
+    for _ in range(2):
+        predict.run(configured(**settings, formats="points"))
+    lines = (Path(settings["output"]) / "points.txt").read_text().splitlines()
+    assert [line for line in lines if " " not in line] == ["plate0", "plate1", "plate2"]
+    assert len(lines) == 3 + 2 + 3 + 4
 
 
 def test_done_images_are_skipped_until_overwritten(settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
