@@ -62,6 +62,12 @@ class Annotations:
         return hashlib.sha256((self.root / "annotations.json").read_bytes()).hexdigest()
 
     @property
+    def most_instances(self) -> int:
+        """Instances in the fullest image, crowd regions not counted."""
+        counts = [sum(not entry.get("iscrowd", 0) for entry in objects) for objects in self.objects.values()]
+        return max(counts, default=0)
+
+    @property
     def longest_side(self) -> int:
         """Longest side in pixels of any image."""
         return max(max(int(entry["height"]), int(entry["width"])) for entry in self.images.values())

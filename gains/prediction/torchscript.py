@@ -55,6 +55,10 @@ def export_torchscript(predictor: Predictor, path: str | Path, size: tuple[int, 
         InputError: if the model cannot be traced, or its trace gives other results.
     """
     name = predictor.recipe.model
+    if predictor.recipe.operating_point.nms == "mask":
+        raise InputError(
+            f"{name} cannot be exported at nms=mask, which works on masks in the image; load it at nms=box"
+        )
     model = Traceable(predictor.network).eval()
     images = [image.to(predictor.device) for image in probes(size)]
     try:

@@ -106,14 +106,19 @@ def _row(record: Record, factor: float) -> list[Any]:
     return [record.name, *numbers]
 
 
-def _notes(records: Sequence[Record]) -> list[str]:
-    notes = []
+def cap_notes(records: Sequence[Record]) -> list[str]:
+    """A sentence on images in which the cap on instances bit; none where it did not."""
     capped = [record.name for record in records if record.capped_tiles]
-    if capped:
-        notes.append(
-            f"In {len(capped)} image(s), such as {capped[0]}, the network found as many instances in a tile as it may; "
-            "some may be missing. A smaller tile gives each fewer to find."
-        )
+    if not capped:
+        return []
+    return [
+        f"In {len(capped)} image(s), such as {capped[0]}, the network found as many instances in a tile as it may; "
+        "some may be missing. Raise max_detections, or give each tile fewer to find with a smaller tile."
+    ]
+
+
+def _notes(records: Sequence[Record]) -> list[str]:
+    notes = cap_notes(records)
     unseen = sum(record.hidden for record in records)
     if unseen:
         notes.append(

@@ -1,5 +1,6 @@
 """From configuration to objects: data, model, trainer. Every task that needs one builds it here."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,15 @@ from gains.data.datamodule import InstanceDataModule
 from gains.data.dataset import Annotations, load_annotations
 from gains.errors import InputError
 from gains.models.build import build_plan, network_plan
+from gains.models.parts.roi.rpn import PER_DETECTION
 from gains.models.recipe import Recipe, TrainingData
 from gains.models.weights import load_weights
 from gains.operating_point import SETTINGS, OperatingPoint
 from gains.tasks.prepare import generator_settings, prepare_dataset, summary
 from gains.training.module import InstanceSegmentation
+
+QUERIES_PER_INSTANCE = 1.25
+"""Queries of a query-based method for each instance of the fullest image; some will be spent on nothing."""
 
 
 def prepared_annotations(dataset: DictConfig) -> Annotations:
@@ -43,17 +48,51 @@ def prepared_annotations(dataset: DictConfig) -> Annotations:
     return annotations
 
 
-def set_from_data(config: DictConfig, categories: list[str]) -> None:
-    """Fill in what only the prepared data tells: ``num_classes`` and ``target_label``.
+def set_from_data(config: DictConfig, annotations: Annotations) -> list[str]:
+    """Fill in what only the prepared data tells: number of classes, target label, enough proposals or queries.
+
+    Returns:
+        Notes on what was raised, and on what stays too low.
 
     Raises:
         InputError: if GAMM's target category is not among the categories.
     """
+    categories = annotations.categories
     target = config.dataset.target_category
     if target is not None and target not in categories:
         raise InputError(f"dataset.target_category={target!r} is not among the categories {', '.join(categories)}")
     config.num_classes = len(categories)
     config.target_label = None if target is None else categories.index(target) + 1
+    return fit_caps(config, annotations.most_instances)
+
+
+def fit_caps(config: DictConfig, most: int) -> list[str]:
+    """Raise proposals and queries to what the fullest image needs in training.
+
+    Args:
+        config: of the run; changed.
+        most: instances in the fullest image.
+
+    Returns:
+        Notes on what was raised, and on a ``max_detections`` that is too low.
+    """
+    notes = []
+    needed = {}
+    if "rpn" in config.model.network:
+        needed = dict.fromkeys(("proposals.pre_nms[0]", "proposals.post_nms[0]"), PER_DETECTION * most)
+    if "queries" in config.model.network:
+        needed = {"queries": math.ceil(QUERIES_PER_INSTANCE * most)}
+    for name, count in needed.items():
+        value = OmegaConf.select(config.model, name)
+        if value < count:
+            OmegaConf.update(config.model, name, count)
+            notes.append(f"model.{name} is raised from {value} to {count}: an image holds {most} instances")
+    if config.max_detections < most:
+        notes.append(
+            f"max_detections={config.max_detections} is less than the {most} instances of the fullest image: "
+            "some cannot be found there; raise it"
+        )
+    return notes
 
 
 def build_datamodule(config: DictConfig, annotations: Annotations) -> InstanceDataModule:

@@ -25,7 +25,7 @@ from gains.prediction.folder import alone_in, claim, is_done, merge_files, save_
 from gains.prediction.inputs import Source, find_images, page_name, printable
 from gains.prediction.predictor import Predictor, load_model
 from gains.prediction.records import read_records
-from gains.reports.prediction import MAX_PICTURES, write_prediction_report
+from gains.reports.prediction import MAX_PICTURES, cap_notes, write_prediction_report
 
 SETTINGS = ("channels", "intensity", "pixel_size_um", "tile", "overlap", *CLEANING)
 """What decides a result: a folder holds results of one choice of these, and of one checkpoint."""
@@ -181,7 +181,7 @@ def finish(
     write_prediction_report(output / "report.html", records, settings, problems, notes)
     count = sum(record.count for record in records)
     print(f"{count} instances in {len(records)} images; {output / 'report.html'} shows them")
-    for note in notes:
+    for note in [*notes, *map(printable, cap_notes(records))]:
         print(f"note: {note}")
     if problems:
         print(f"{len(problems)} of the files could not be predicted:")

@@ -28,7 +28,8 @@ def run(config: DictConfig) -> float:
     pl.seed_everything(config.seed, workers=True, verbose=False)
     resume = resume_from(config.checkpoint, folder)
     annotations = prepared_annotations(config.dataset)
-    set_from_data(config, annotations.categories)
+    for note in set_from_data(config, annotations):
+        print(note)
     (folder / "config.yaml").write_text(OmegaConf.to_yaml(config, resolve=True))
     write_environment(folder)
     datamodule = build_datamodule(config, annotations)

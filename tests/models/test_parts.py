@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -278,3 +279,20 @@ def test_boxes_return_to_the_image() -> None:
     boxes = torch.tensor([[10.0, 20, 50, 60], [-3, 5, 300, 90]])
     expected = torch.tensor([[5.0, 5, 25, 15], [0, 1.25, 80, 22.5]])
     torch.testing.assert_close(rescale_boxes(boxes, (160, 160), (40, 80)), expected)
+
+
+def test_at_inference_there_are_enough_proposals_for_what_may_be_kept(build: Callable[..., torch.nn.Module]) -> None:
+    few = ("model.proposals={pre_nms: [20, 20], post_nms: [20, 20]}", "augmentation.test_short_side=128")
+    network = build("mask_rcnn", "model.width={fpn: 16, box: 16, mask: 16}", *few)
+    assert (network.rpn.train().pre_nms_top_n(), network.rpn.post_nms_top_n()) == (20, 20)
+    proposed: list[int] = []
+    network.box.detect = lambda features, proposals, sizes, point: (
+        proposed.append(len(proposals[0]))
+        or [{"boxes": torch.zeros(0, 4), "labels": torch.zeros(0, dtype=torch.int64), "scores": torch.zeros(0)}]
+    )
+    for cap in (5, 20, 50):
+        network.operating_point = OperatingPoint(max_detections=cap)
+        network.eval()([torch.rand(3, 128, 128)])
+    assert proposed[0] == 20
+    assert 20 < proposed[1] <= 60 < proposed[2] <= 150
+    assert network.rpn.train().post_nms_top_n() == 20

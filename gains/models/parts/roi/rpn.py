@@ -9,7 +9,31 @@ from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
 from torchvision.ops import box_iou
 
 ANCHORS_PER_IMAGE = 256  # in the loss, at most half of them positive
+PER_DETECTION = 3
+"""Proposals at inference for each detection that may be kept; fewer would be a cap of their own."""
+
 IOU_BLOCK = 16  # ground-truth boxes compared with all anchors at a time
+
+
+class ProposalNetwork(RegionProposalNetwork):  # type: ignore[misc]
+    """torchvision's RPN, which at inference proposes enough boxes for as many detections as may be kept.
+
+    Attributes:
+        detections: how many that are; it proposes at least three times as many.
+    """
+
+    detections = 0
+
+    def pre_nms_top_n(self) -> int:
+        """Proposals kept per level before NMS."""
+        return self._enough(super().pre_nms_top_n())
+
+    def post_nms_top_n(self) -> int:
+        """Proposals kept per image after NMS."""
+        return self._enough(super().post_nms_top_n())
+
+    def _enough(self, count: int) -> int:
+        return count if self.training else max(count, PER_DETECTION * self.detections)
 
 
 def build_rpn(
@@ -19,7 +43,7 @@ def build_rpn(
     pre_nms: tuple[int, int] | list[int] = (2000, 1000),
     post_nms: tuple[int, int] | list[int] = (1000, 1000),
     nms: float = 0.7,
-) -> RegionProposalNetwork:
+) -> ProposalNetwork:
     """RPN on pyramid levels P2..P6 (Ren et al. 2015).
 
     Args:
@@ -31,7 +55,7 @@ def build_rpn(
         nms: IoU above which the lower-scored of two proposals is dropped.
     """
     generator = AnchorGenerator(tuple((size,) for size in anchor_sizes), (tuple(aspect_ratios),) * len(anchor_sizes))
-    rpn = RegionProposalNetwork(
+    rpn = ProposalNetwork(
         generator,
         RPNHead(channels, generator.num_anchors_per_location()[0]),
         fg_iou_thresh=0.7,

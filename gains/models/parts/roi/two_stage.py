@@ -5,11 +5,11 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 from torchvision.models.detection.image_list import ImageList
-from torchvision.models.detection.rpn import RegionProposalNetwork
 
 from gains.contract import Detections, Features, Rows, Sizes, Target
 from gains.models.parts.detector import Detector
 from gains.models.parts.roi.masks import RoIMasks
+from gains.models.parts.roi.rpn import ProposalNetwork
 from gains.models.parts.roi.sampling import RoISamples
 from gains.models.parts.transform import ImageTransform, rescale_boxes
 from gains.operating_point import OperatingPoint
@@ -46,7 +46,7 @@ class RoIPath(nn.Module):
         mask: mask branch.
     """
 
-    def __init__(self, rpn: RegionProposalNetwork, box: TrainsBoxes, mask: TrainsMasks) -> None:
+    def __init__(self, rpn: ProposalNetwork, box: TrainsBoxes, mask: TrainsMasks) -> None:
         super().__init__()
         self.rpn = rpn
         self.box = box
@@ -61,6 +61,7 @@ class RoIPath(nn.Module):
     def detect(self, batch: ImageList, features: Features, point: OperatingPoint) -> list[Rows]:
         """Detections of each image, ``mask_probabilities`` included, in network coordinates."""
         sizes = batch.image_sizes
+        self.rpn.detections = point.max_detections
         proposals, _ = self.rpn(batch, features)
         return self.mask.predict(features, self.box.detect(features, proposals, sizes, point), sizes)
 
@@ -79,7 +80,7 @@ class TwoStageDetector(RoIPath, Detector):
     def __init__(
         self,
         backbone: nn.Module,
-        rpn: RegionProposalNetwork,
+        rpn: ProposalNetwork,
         box: TrainsBoxes,
         mask: TrainsMasks,
         transform: ImageTransform,

@@ -1,0 +1,37 @@
+import pytest
+
+from gains.config import compose
+from gains.models.build import build_network
+from gains.tasks.build import fit_caps
+
+
+def test_proposals_follow_the_fullest_image() -> None:
+    config = compose("train", "model=mask_rcnn", "num_classes=1", "max_detections=400")
+    notes = fit_caps(config, 226)
+    assert list(config.model.proposals.pre_nms) == [678, 300]
+    assert list(config.model.proposals.post_nms) == [678, 300]
+    assert notes[0].startswith("model.proposals.pre_nms[0] is raised from 500 to 678: an image holds 226 instances")
+    assert len(notes) == 2
+    network = build_network(config)
+    assert network.rpn.train().post_nms_top_n() == 678
+
+
+def test_queries_follow_the_fullest_image() -> None:
+    config = compose("train", "model=fastinst", "num_classes=1", "max_detections=400")
+    notes = fit_caps(config, 226)
+    assert config.model.queries == config.model.network.queries == 283
+    assert notes == ["model.queries is raised from 100 to 283: an image holds 226 instances"]
+
+
+@pytest.mark.parametrize("model", ["mask_rcnn", "fastinst", "condinst"])
+def test_what_is_enough_stays(model: str) -> None:
+    config = compose("train", f"model={model}", "model/size=small", "num_classes=1")
+    before = config.copy()
+    assert fit_caps(config, 80) == []
+    assert config == before
+
+
+def test_a_cap_below_the_fullest_image_is_said() -> None:
+    config = compose("train", "model=condinst", "num_classes=1", "max_detections=100")
+    [note] = fit_caps(config, 226)
+    assert note.startswith("max_detections=100 is less than the 226 instances of the fullest image")
