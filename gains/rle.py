@@ -51,19 +51,33 @@ def encode_crop(crop: npt.NDArray[Any], box: Box, size: tuple[int, int]) -> RLE:
     return {"size": [height, width], "counts": rle["counts"].decode("ascii")}
 
 
+MOST_DIGITS = 12
+"""Of five bits each: more than any image has pixels, and what 64 bits hold."""
+
+
 def run_lengths(rle: RLE) -> npt.NDArray[np.int64]:
-    """Run lengths of an RLE, zeros first, whether it is compressed (``str``, ``bytes``) or a plain list."""
+    """Run lengths of an RLE, zeros first, whether it is compressed (``str``, ``bytes``) or a plain list.
+
+    Raises:
+        ValueError: if the compressed form is malformed: pycocotools would read behind its end.
+    """
     counts = rle["counts"]
     if not isinstance(counts, (str, bytes)):
         return np.asarray(counts, dtype=np.int64)
-    packed = np.frombuffer(counts.encode("ascii") if isinstance(counts, str) else counts, dtype=np.uint8)
+    packed = np.frombuffer(counts.encode("ascii", "replace") if isinstance(counts, str) else counts, dtype=np.uint8)
     digits = packed.astype(np.int64) - 48
     if len(digits) == 0:
         return np.zeros(0, dtype=np.int64)
+    if digits.min() < 0 or digits.max() > 63:
+        raise ValueError("its counts hold a character that no run length has")
+    if digits[-1] & 0x20:
+        raise ValueError("its counts end in the middle of a number")
     # Each number is a little-endian string of 5-bit digits; bit 5 says that more follow, bit 4 of the last is the sign.
     last = (digits & 0x20) == 0
     first_index = np.concatenate([[0], np.nonzero(last)[0][:-1] + 1])
     lengths = np.diff(np.concatenate([first_index, [len(digits)]]))
+    if lengths.max() > MOST_DIGITS:
+        raise ValueError(f"its counts hold a number of {lengths.max()} digits")
     place = np.arange(len(digits)) - np.repeat(first_index, lengths)
     values = np.add.reduceat((digits & 0x1F) << (5 * place), first_index)
     negative = (digits[last] & 0x10) != 0

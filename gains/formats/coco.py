@@ -1,75 +1,229 @@
-"""The three ways in which COCO writes a mask, to one compressed RLE, checked."""
+"""COCO instance annotations as the file has them, checked: the one reader behind ``prepare`` and ``score``."""
 
+import json
 import math
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from pycocotools import mask as coco_mask
-
 from gains.errors import InputError
-from gains.rle import RLE, decode_crop
+from gains.formats.archives import check_relative
+from gains.formats.coco_masks import to_rle
+from gains.formats.faults import Faults
+from gains.rle import RLE
+
+# "group" is what prepare writes from a groups file, which alone decides the split.
+STANDARD_IMAGE = ("id", "file_name", "height", "width", "license", "flickr_url", "coco_url", "date_captured", "group")
+STANDARD_ANNOTATION = ("id", "image_id", "category_id", "segmentation", "area", "bbox")
+
+Id = int | str
 
 
-def to_rle(segmentation: Any, size: tuple[int, int], where: str) -> RLE:
-    """Compressed RLE of a ``segmentation``: polygons, uncompressed RLE or compressed RLE.
+@dataclass(frozen=True)
+class CocoImage:
+    """An image entry: its file name with forward slashes, ``(height, width)``, and fields beyond the standard."""
 
-    Args:
-        segmentation: as read from json.
-        size: ``(height, width)`` of the image.
-        where: file and annotation, for the error.
+    file_name: str
+    size: tuple[int, int]
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class CocoAnnotation:
+    """One annotated object: where it belongs, its mask, and what else its entry says."""
+
+    image: Id
+    category: str
+    mask: RLE
+    box: list[float] | None
+    crowd: bool
+    extra: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class CocoFile:
+    """A COCO data set.
+
+    Attributes:
+        path: of the file.
+        categories: names by id, ascending.
+        images: by id, in the order of the file.
+        annotations: in the order of the file.
+    """
+
+    path: Path
+    categories: dict[Id, str]
+    images: dict[Id, CocoImage]
+    annotations: list[CocoAnnotation]
+
+    @property
+    def crowds(self) -> int:
+        """Number of annotations that are crowd regions, which nobody learns from."""
+        return sum(annotation.crowd for annotation in self.annotations)
+
+
+def load_json(path: Path) -> Any:
+    """Content of a json file.
 
     Raises:
-        InputError: if it is missing, malformed, of another image's size, or without a pixel.
+        InputError: if it is not there or no JSON.
     """
-    if not segmentation:
-        raise InputError(f"{where} has an empty segmentation; give polygons or RLE, or remove the annotation")
-    rle = _rle(segmentation, size, where) if isinstance(segmentation, dict) else _polygons(segmentation, size, where)
-    if coco_mask.area(rle) == 0:
-        raise InputError(f"{where} has a segmentation that covers no pixel of its image; remove the annotation")
-    return rle
-
-
-def _polygons(polygons: Any, size: tuple[int, int], where: str) -> RLE:
-    """Union of polygons ``[x0, y0, x1, y1, ...]``."""
-    if not isinstance(polygons, list) or not all(isinstance(polygon, list) for polygon in polygons):
-        raise InputError(f"{where} has a segmentation that is neither a list of polygons nor RLE")
-    for polygon in polygons:
-        if len(polygon) < 6 or len(polygon) % 2:
-            raise InputError(f"{where} has a polygon of {len(polygon)} numbers; three points or more are x,y pairs")
-        if not all(isinstance(value, (int, float)) and math.isfinite(value) for value in polygon):
-            raise InputError(f"{where} has a polygon with a coordinate that is no finite number")
-    merged: RLE = coco_mask.merge(coco_mask.frPyObjects(polygons, *size))
-    return _text(merged)
-
-
-def _rle(segmentation: dict[str, Any], size: tuple[int, int], where: str) -> RLE:
-    """RLE as it is, once it is known to fill its image: pycocotools itself does not check."""
-    if list(segmentation.get("size", [])) != list(size):
-        raise InputError(
-            f"{where} has RLE of size {segmentation.get('size')}, but its image is {list(size)} (height, width)"
-        )
-    counts = segmentation.get("counts")
     try:
-        if isinstance(counts, list):
-            return _text(coco_mask.frPyObjects(_checked(counts, size), *size))
-        if not isinstance(counts, str):
-            raise ValueError("counts must be a string or a list")
-        decode_crop({"size": size, "counts": counts})
-    except (ValueError, IndexError, TypeError, OverflowError) as error:
-        raise InputError(f"{where} has unreadable RLE: {error}") from None
-    return {"size": list(size), "counts": counts}
+        return json.loads(path.read_bytes())
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path} is no JSON file: {error}") from None
 
 
-def _checked(counts: list[Any], size: tuple[int, int]) -> RLE:
-    """Uncompressed RLE whose runs fill the image.
+def read_coco(path: Path) -> CocoFile:
+    """Read and check a COCO file with images, annotations and categories.
+
+    Ids may be numbers, or text and fractions that are whole numbers: ``1``, ``1.0`` and ``"1"`` are one id. Of a root
+    category that other categories name as their ``supercategory``, and that no annotation has, nothing is left.
 
     Raises:
-        ValueError: if they do not.
+        InputError: with everything that is wrong in it.
     """
-    if not all(isinstance(count, int) and count >= 0 for count in counts) or sum(counts) != size[0] * size[1]:
-        raise ValueError(f"its runs must be whole numbers that add up to {size[0]} x {size[1]}")
-    return {"size": list(size), "counts": counts}
+    lists = coco_lists(load_json(path), path)
+    categories = read_categories(lists["categories"], path, lists["annotations"])
+    faults = Faults(str(path))
+    images = _images(lists["images"], path, faults)
+    annotations = []
+    for index, entry in enumerate(lists["annotations"]):
+        with faults.collected():
+            where = f"{path}: {describe(entry, index, 'annotation')}"
+            image, category = place(entry, where, images, categories)
+            mask = to_rle(entry.get("segmentation"), images[image].size, where)
+            extra = {key: value for key, value in entry.items() if key not in STANDARD_ANNOTATION}
+            crowd = bool(entry.get("iscrowd", 0))
+            annotations.append(CocoAnnotation(image, categories[category], mask, read_box(entry, where), crowd, extra))
+    faults.check()
+    return CocoFile(path, categories, images, annotations)
 
 
-def _text(rle: RLE) -> RLE:
-    """The same RLE with ``counts`` as text, ready for json."""
-    return {"size": [int(side) for side in rle["size"]], "counts": rle["counts"].decode("ascii")}
+def coco_lists(content: Any, path: Path) -> dict[str, list[dict[str, Any]]]:
+    """The three lists of a COCO file.
+
+    Raises:
+        InputError: if it does not have them, or they hold anything but objects.
+    """
+    for key in ("images", "annotations", "categories"):
+        if not isinstance(content, dict) or not isinstance(content.get(key), list):
+            raise InputError(f"{path} has no list {key!r}; a COCO file has images, annotations and categories")
+        if not all(isinstance(entry, dict) for entry in content[key]):
+            raise InputError(f"{path}: every entry of {key!r} must be an object")
+    result: dict[str, list[dict[str, Any]]] = content
+    return result
+
+
+def read_categories(
+    entries: Sequence[Mapping[str, Any]], path: Path, annotations: Sequence[Mapping[str, Any]] = ()
+) -> dict[Id, str]:
+    """Names by id, ascending.
+
+    Raises:
+        InputError: if there are none, one lacks its id, or two have one id or one name.
+    """
+    used = {to_id(entry.get("category_id")) for entry in annotations}
+    parents = {entry.get("supercategory") for entry in entries if entry.get("supercategory") != entry.get("name")}
+    names: dict[Id, str] = {}
+    for entry in entries:
+        number = to_id(entry.get("id"))
+        if number is None:
+            raise InputError(f"{path}: a category has id {entry.get('id')!r}; it needs an id and a name")
+        name = str(entry.get("name", number))
+        if number not in used and name in parents and len(entries) > 1:
+            continue  # the root that some tools write above the categories they mean
+        if number in names:
+            raise InputError(f"{path}: category id {number} occurs twice; ids must be unique")
+        if name in names.values():
+            raise InputError(f"{path}: two categories are called {name!r}; categories must differ in id and in name")
+        names[number] = name
+    if not names:
+        raise InputError(f"{path} declares no categories; at least one is needed")
+    return dict(sorted(names.items(), key=lambda item: (isinstance(item[0], str), item[0])))
+
+
+def _images(entries: Sequence[Mapping[str, Any]], path: Path, faults: Faults) -> dict[Id, CocoImage]:
+    images: dict[Id, CocoImage] = {}
+    for index, entry in enumerate(entries):
+        with faults.collected():
+            number = to_id(entry.get("id"))
+            if number is None:
+                raise InputError(f"{path}: each image needs an id, and image {index + 1} has {entry.get('id')!r}")
+            if number in images:
+                raise InputError(f"{path}: image id {number} occurs twice; ids must be unique")
+            height, width = (to_id(entry.get(side)) for side in ("height", "width"))
+            if not (isinstance(height, int) and isinstance(width, int) and height > 0 and width > 0):
+                raise InputError(f"{path}: image {number} needs height and width, whole numbers from 1")
+            if not isinstance(entry.get("file_name", number), (str, int)):
+                raise InputError(f"{path}: image {number} has file_name {entry['file_name']!r}, which is no text")
+            name = file_name(str(entry.get("file_name", number)))
+            check_relative(name, str(path))
+            extra = {key: value for key, value in entry.items() if key not in STANDARD_IMAGE}
+            images[number] = CocoImage(name, (height, width), extra)
+    return images
+
+
+def file_name(name: str) -> str:
+    """A file name as all systems write it: forward slashes, letters and their accents composed (NFC)."""
+    return unicodedata.normalize("NFC", name.replace("\\", "/"))
+
+
+def to_id(value: Any) -> Id | None:
+    """An id as a whole number where it can be read as one, else as text; None for what is no id."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        return None
+    if isinstance(value, str):
+        return int(value) if value.isdecimal() and len(value) < 19 else value or None
+    return int(value) if math.isfinite(value) and value == int(value) else None
+
+
+def describe(entry: Any, index: int, kind: str) -> str:
+    """What an error calls an entry."""
+    if not isinstance(entry, dict):
+        return f"entry {index + 1}"
+    return f"annotation {entry['id']}" if "id" in entry else f"{kind} {index + 1}"
+
+
+def place(entry: Any, where: str, images: Mapping[Any, Any], categories: Mapping[Any, Any]) -> tuple[Any, Any]:
+    """Image id and category id of an entry.
+
+    Raises:
+        InputError: if it is no object, or one of them is missing or not declared.
+    """
+    if not isinstance(entry, dict):
+        raise InputError(f"{where} must be an object, not {type(entry).__name__}")
+    found = []
+    for key, known in (("image_id", images), ("category_id", categories)):
+        if key not in entry:
+            raise InputError(f"{where} has no {key}")
+        number = to_id(entry[key])
+        if number not in known:
+            some = ", ".join(str(value) for value in list(known)[:5]) + (", ..." if len(known) > 5 else "")
+            raise InputError(f"{where} has {key} {entry[key]!r}, which is not declared; declared are {some or 'none'}")
+        found.append(number)
+    return found[0], found[1]
+
+
+def read_box(entry: Mapping[str, Any], where: str) -> list[float] | None:
+    """Box ``[x, y, width, height]`` of an entry, or None.
+
+    Raises:
+        InputError: if it is anything but four finite numbers, the sides not negative.
+    """
+    box = entry.get("bbox")
+    if not box:
+        return None
+    numbers = isinstance(box, list) and len(box) == 4 and all(is_number(side) for side in box)
+    if not numbers or min(box[2:]) < 0:
+        raise InputError(f"{where} has bbox {box!r}; it must be [x, y, width, height] in pixels, finite, sides from 0")
+    return [float(side) for side in box]
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value is a finite number."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

@@ -10,7 +10,7 @@ from gains.metrics.bootstrap import LEVEL, Resampled, draw_weights, intervals, p
 from gains.metrics.evaluator import InstanceSegmentationEvaluator
 from gains.metrics.names import BY_NAME, MAIN
 from gains.metrics.sources import read_ground_truth, read_predictions
-from gains.metrics.sources.instances import GroundTruth, Predictions
+from gains.metrics.sources.sets import GroundTruth, Predictions
 from gains.metrics.summary import per_image
 from gains.metrics.table import print_table
 from gains.metrics.threshold import tune_threshold
@@ -34,7 +34,7 @@ def run(config: DictConfig) -> float:
     evaluator = filled(truth, predictions, config.max_detections, threshold)
     results = evaluator.compute()
     results["inputs"] = {"ground_truth": config.ground_truth, "predictions": config.predictions}
-    results["notes"] += predictions.notes
+    results["notes"] += truth.notes + predictions.notes
     if tuning:
         results["threshold_tuning"] = tuning
     image_ids, statistics = evaluator.statistics()

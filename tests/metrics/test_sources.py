@@ -168,7 +168,7 @@ def test_bad_files_are_named(tmp_path: Path) -> None:
         with pytest.raises(InputError, match=message):
             read_predictions(save(tmp_path / "bad.json", content), truth)
     (tmp_path / "cut.json").write_text('{"images": [')
-    with pytest.raises(InputError, match=r"cut\.json is not a JSON file"):
+    with pytest.raises(InputError, match=r"cut\.json is no JSON file"):
         read_predictions(tmp_path / "cut.json", truth)
     with pytest.raises(InputError, match=r"ground_truth=.*nowhere does not exist"):
         read_ground_truth(tmp_path / "nowhere")

@@ -1,20 +1,15 @@
 """COCO instance annotations, polygons or RLE, with their images."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Literal
 
 from gains.data.source import ImageRecord, Instance
 from gains.errors import InputError
-from gains.formats.archives import FolderFiles, ZipFiles, check_relative, open_files, unique_names
-from gains.formats.coco import to_rle
+from gains.formats.archives import FolderFiles, ZipFiles, open_files, unique_names
+from gains.formats.coco import CocoFile, Id, file_name, read_coco
 from gains.images.files import check_size, read_image
 from gains.images.options import ReadOptions
-
-# "group" is what prepare writes from a groups file, which alone decides the split.
-STANDARD_IMAGE = ("id", "file_name", "height", "width", "license", "flickr_url", "coco_url", "date_captured", "group")
-STANDARD_ANNOTATION = ("id", "image_id", "category_id", "segmentation", "area", "bbox")
 
 
 class Coco:
@@ -28,91 +23,59 @@ class Coco:
             names of the json are looked up in it with, then without their own folder.
         reading: how images are read.
 
+        crowd: ``instances`` takes crowd regions as objects, as some tools mark all their masks so.
+
     Raises:
-        InputError: if the json file or one of its entries is unsound; the message names file and entry.
+        InputError: if the json file or one of its entries is unsound; the message names file and entries.
     """
 
     def __init__(
-        self, source: str | Path | None, images: str | Path | None = None, reading: ReadOptions | None = None
+        self,
+        source: str | Path | None,
+        images: str | Path | None = None,
+        reading: ReadOptions | None = None,
+        crowd: Literal["instances"] | None = None,
     ) -> None:
+        if crowd not in (None, "instances"):
+            raise InputError(f"dataset.crowd={crowd} is unknown; use instances, or null for regions nobody learns from")
         self.reading = reading or ReadOptions()
         self.path = annotation_file(source)
-        coco = read_coco(self.path)
-        self.category_names = self._categories(coco["categories"])
-        self.categories = list(self.category_names.values())
-        self.images = self._images(coco["images"])
-        self.instances: dict[int, list[Instance]] = {image_id: [] for image_id in self.images}
-        for annotation in coco["annotations"]:
-            self._add(annotation)
+        self.coco = read_coco(self.path)
+        self.categories = list(self.coco.categories.values())
+        self.instances: dict[Id, list[Instance]] = {image: [] for image in self.coco.images}
+        for annotation in self.coco.annotations:
+            extra = annotation.extra | ({"iscrowd": 0} if crowd == "instances" else {})
+            self.instances[annotation.image].append(Instance(annotation.category, annotation.mask, extra))
+        if self.coco.crowds == len(self.coco.annotations) and crowd is None:
+            self.reading.notes.add(str(self.path), nothing_to_learn(self.coco))
         beside = self.path.parent / "images"
         self.files = open_files(images or (beside if beside.is_dir() else self.path.parent), "dataset.images")
         self.by_basename: dict[str, list[str]] = {}
         for name in self.files.names:
-            self.by_basename.setdefault(PurePosixPath(name).name, []).append(name)
+            self.by_basename.setdefault(PurePosixPath(file_name(name)).name, []).append(name)
 
     def __len__(self) -> int:
-        return len(self.images)
+        return len(self.coco.images)
 
     def __iter__(self) -> Iterator[ImageRecord]:
-        names = unique_names([image["file_name"] for image in self.images.values()])
-        for name, (image_id, image) in zip(names, self.images.items(), strict=True):
-            file = self._find(image["file_name"])
+        names = unique_names([image.file_name for image in self.coco.images.values()])
+        for name, (number, image) in zip(names, self.coco.images.items(), strict=True):
+            file = self._find(image.file_name)
             where = self.files.where(file)
             pixels = read_image(self.files.source(file), self.reading, where)
-            check_size(pixels.shape, (image["height"], image["width"]), where, str(self.path), self.reading)
-            extra = {key: value for key, value in image.items() if key not in STANDARD_IMAGE}
-            yield ImageRecord(name, pixels, self.instances[image_id], extra=extra)
+            check_size(pixels.shape, image.size, where, str(self.path), self.reading)
+            yield ImageRecord(name, pixels, self.instances[number], extra=image.extra)
 
-    def _categories(self, entries: list[Any]) -> dict[int, str]:
-        """Names by id, ascending."""
-        try:
-            names = {int(entry["id"]): str(entry["name"]) for entry in entries}
-        except (KeyError, TypeError, ValueError):
-            raise InputError(f"{self.path}: each category needs id and name") from None
-        if not names or len(names) != len(entries) or len(set(names.values())) != len(names):
-            raise InputError(f"{self.path}: categories must be there, and differ in id and in name")
-        return dict(sorted(names.items()))
-
-    def _images(self, entries: list[Any]) -> dict[int, dict[str, Any]]:
-        """Image entries by id, in the order of the file."""
-        images: dict[int, dict[str, Any]] = {}
-        for entry in entries:
-            try:
-                sizes = {key: int(entry[key]) for key in ("id", "height", "width")}
-                image = {**entry, **sizes, "file_name": str(entry["file_name"])}
-            except (KeyError, TypeError, ValueError):
-                raise InputError(f"{self.path}: each image needs id, file_name, height and width") from None
-            check_relative(image["file_name"], str(self.path))
-            if image["id"] in images:
-                raise InputError(f"{self.path}: two images have id {image['id']}")
-            images[image["id"]] = image
-        return images
-
-    def _add(self, annotation: Any) -> None:
-        """Check one annotation and keep it as an instance."""
-        if not isinstance(annotation, dict):
-            raise InputError(f"{self.path}: an annotation must be an object, not {type(annotation).__name__}")
-        where = f"{self.path}: annotation {annotation.get('id')}"
-        image, category = annotation.get("image_id"), annotation.get("category_id")
-        if not isinstance(image, int) or image not in self.images:
-            raise InputError(f"{where} belongs to image_id {image}, which is not among the images")
-        if not isinstance(category, int) or category not in self.category_names:
-            raise InputError(f"{where} has category_id {category}, which is not among the categories")
-        size = (self.images[image]["height"], self.images[image]["width"])
-        extra = {key: value for key, value in annotation.items() if key not in STANDARD_ANNOTATION}
-        mask = to_rle(annotation.get("segmentation"), size, where)
-        self.instances[image].append(Instance(self.category_names[category], mask, extra))
-
-    def _find(self, file_name: str) -> str:
+    def _find(self, wanted: str) -> str:
         """The image file of an entry, by its whole name or by the last part of it."""
-        name = PurePosixPath(file_name.replace("\\", "/"))
-        candidates = self.by_basename.get(name.name, [])
-        if name.as_posix() in candidates:
-            return name.as_posix()
+        candidates = self.by_basename.get(PurePosixPath(wanted).name, [])
+        for candidate in candidates:
+            if file_name(candidate) == wanted:
+                return candidate
         if len(candidates) == 1:
             return candidates[0]
         raise InputError(
-            f"{self.path} lists the image {file_name}, of which {_place(self.files)} has {len(candidates)} files; "
+            f"{self.path} lists the image {wanted}, of which {_place(self.files)} has {len(candidates)} files; "
             "give the folder that holds it as dataset.images=DIR"
         )
 
@@ -135,23 +98,14 @@ def annotation_file(source: str | Path | None) -> Path:
     raise InputError(f"dataset.source={path} must be a COCO json file, or a folder with one; it has {len(found)}")
 
 
-def read_coco(path: Path) -> dict[str, Any]:
-    """The json file with its three lists.
-
-    Raises:
-        InputError: if it is not that.
-    """
-    try:
-        coco = json.loads(path.read_bytes())
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}") from None
-    except ValueError as error:
-        raise InputError(f"{path} is no JSON file: {error}") from None
-    for key in ("images", "annotations", "categories"):
-        if not isinstance(coco, dict) or not isinstance(coco.get(key), list):
-            raise InputError(f"{path} has no list {key!r}; a COCO file has images, annotations and categories")
-    result: dict[str, Any] = coco
-    return result
+def nothing_to_learn(coco: CocoFile) -> str:
+    """What is said of a file whose annotations are all crowd regions, or that has none."""
+    if not coco.annotations:
+        return "it has no annotation: there is nothing to learn from it"
+    return (
+        f"all its {coco.crowds} annotations are crowd regions (iscrowd 1), which nobody learns from; if they are single"
+        " objects, dataset.crowd=instances takes them so"
+    )
 
 
 def _place(files: FolderFiles | ZipFiles) -> Path:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from gains.errors import InputError
 from gains.metrics.sources.coco import coco_predictions, coco_truth
-from gains.metrics.sources.instances import GroundTruth, Predictions
 from gains.metrics.sources.label_folder import folder_predictions, folder_truth
+from gains.metrics.sources.sets import GroundTruth, Predictions
 
 
 def read_ground_truth(path: str | Path, category: str | None = None, option: str = "ground_truth") -> GroundTruth:

@@ -13,7 +13,7 @@ from gains.errors import InputError
 from gains.formats.labels import LABEL_ENDINGS, encode_labels, is_label
 from gains.images.files import decode_labels
 from gains.images.tiff import TIFF_MAGIC
-from gains.metrics.sources.instances import GroundTruth, ImageNames, Instances, Predictions
+from gains.metrics.sources.sets import GroundTruth, ImageNames, InstanceSet, Predictions
 from gains.rle import RLE
 
 SUFFIXES = (".png", ".tif", ".tiff")
@@ -29,7 +29,7 @@ def folder_truth(folder: Path, category: str | None) -> GroundTruth:
     """
     names: dict[int, str] = {}
     sizes: dict[int, tuple[int, int]] = {}
-    instances: dict[int, Instances] = {}
+    instances: dict[int, InstanceSet] = {}
     for image_id, (name, path) in enumerate(_label_files(folder).items(), start=1):
         names[image_id] = name
         masks, sizes[image_id] = read_label_image(path)
@@ -50,7 +50,7 @@ def folder_predictions(folder: Path, truth: GroundTruth) -> Predictions:
             "choose one with category=NAME"
         )
     known = ImageNames(truth.names)
-    instances = {image_id: Instances() for image_id in truth.names}
+    instances = {image_id: InstanceSet() for image_id in truth.names}
     missing = set(truth.names)
     for name, path in _label_files(folder).items():
         image_id = known.find(name)
@@ -114,8 +114,8 @@ def _label_files(folder: Path) -> dict[str, Path]:
     return named
 
 
-def _instances(masks: list[RLE]) -> Instances:
-    instances = Instances()
+def _instances(masks: list[RLE]) -> InstanceSet:
+    instances = InstanceSet()
     for mask in masks:
         instances.add(mask, 1)
     return instances

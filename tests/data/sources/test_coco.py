@@ -65,7 +65,7 @@ def test_real_file_agrees_with_pycocotools(shared: Path) -> None:
 
 Change = Callable[[dict[str, Any]], Any]
 BAD: dict[str, tuple[Change, str]] = {
-    "unknown image": (lambda c: c["annotations"][1].update(image_id=999), "annotation 2 belongs to image_id 999"),
+    "unknown image": (lambda c: c["annotations"][1].update(image_id=999), "annotation 2 has image_id 999"),
     "unknown category": (lambda c: c["annotations"][1].update(category_id=9), "annotation 2 has category_id 9"),
     "empty": (lambda c: c["annotations"][1].update(segmentation=[]), "annotation 2 has an empty segmentation"),
     "no mask": (lambda c: c["annotations"][1].pop("segmentation"), "annotation 2 has an empty segmentation"),
@@ -80,8 +80,8 @@ BAD: dict[str, tuple[Change, str]] = {
     "other size": (lambda c: c["annotations"][1]["segmentation"].update(size=[9, 9]), "RLE of size"),
     "short runs": (lambda c: c["annotations"][1]["segmentation"].update(counts=[5, 5]), "annotation 2 has unreadable"),
     "broken text": (lambda c: c["annotations"][1]["segmentation"].update(counts="0"), "annotation 2 has unreadable"),
-    "no file name": (lambda c: c["images"][0].pop("file_name"), "each image needs id, file_name"),
-    "same id": (lambda c: c["images"].append(dict(c["images"][0])), "two images have id 7"),
+    "no height": (lambda c: c["images"][0].pop("height"), "image 7 needs height and width"),
+    "same id": (lambda c: c["images"].append(dict(c["images"][0])), "image id 7 occurs twice"),
     "outside": (lambda c: c["images"][0].update(file_name="../a.png"), "lies outside"),
     "absolute": (lambda c: c["images"][0].update(file_name="/etc/a.png"), "lies outside"),
     "no list": (lambda c: c.pop("categories"), "has no list 'categories'"),

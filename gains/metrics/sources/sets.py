@@ -8,11 +8,12 @@ from typing import Any
 from pycocotools import mask as coco_mask
 
 from gains.errors import InputError
+from gains.formats.coco import Id, file_name
 from gains.rle import RLE
 
 
 @dataclass
-class Instances:
+class InstanceSet:
     """Annotations or detections of one image, as parallel lists."""
 
     masks: list[RLE] = field(default_factory=list)
@@ -53,14 +54,18 @@ class GroundTruth:
         names: image id -> file name, or the id as text where there is none.
         sizes: image id -> ``(height, width)``.
         instances: image id -> annotations.
+        ids: what the file calls an image -> image id; empty for label images, which have no ids.
+        notes: sentences on what limits the numbers.
     """
 
     path: Path
-    declared: dict[int, str]
+    declared: dict[Id, str]
     labels: dict[str, int]
     names: dict[int, str]
     sizes: dict[int, tuple[int, int]]
-    instances: dict[int, Instances]
+    instances: dict[int, InstanceSet]
+    ids: dict[Id, int] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
     @property
     def categories(self) -> dict[int, str]:
@@ -72,7 +77,7 @@ class GroundTruth:
 class Predictions:
     """Detections by image id of the ground truth (all of its images), and notes on how they were read."""
 
-    instances: dict[int, Instances]
+    instances: dict[int, InstanceSet]
     notes: list[str]
 
 
@@ -107,7 +112,7 @@ def evaluated_labels(names: Iterable[str], category: str | None, path: Path) -> 
 
 
 def _without_suffix(name: str) -> str:
-    path = PurePosixPath(name.replace("\\", "/"))
+    path = PurePosixPath(file_name(name))
     return str(path.with_suffix("")) if path.suffix.lower() in IMAGE_SUFFIXES else str(path)
 
 

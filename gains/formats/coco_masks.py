@@ -1,0 +1,86 @@
+"""The three ways in which COCO writes a mask, to one compressed RLE, checked."""
+
+import math
+from typing import Any
+
+from pycocotools import mask as coco_mask
+
+from gains.errors import InputError
+from gains.rle import RLE, decode_crop
+
+FAR = 10
+"""Polygons may leave their image up to this multiple of its longer side."""
+MOST_NUMBERS = 2_000_000
+
+
+def to_rle(segmentation: Any, size: tuple[int, int], where: str) -> RLE:
+    """Compressed RLE of a ``segmentation``: polygons, uncompressed RLE or compressed RLE.
+
+    Args:
+        segmentation: as read from json.
+        size: ``(height, width)`` of the image.
+        where: file and annotation, for the error.
+
+    Raises:
+        InputError: if it is missing, malformed, of another image's size, or without a pixel.
+    """
+    if not segmentation:
+        raise InputError(f"{where} has an empty segmentation; give polygons or RLE, or remove the annotation")
+    rle = _rle(segmentation, size, where) if isinstance(segmentation, dict) else _polygons(segmentation, size, where)
+    if coco_mask.area(rle) == 0:
+        raise InputError(f"{where} has a segmentation that covers no pixel of its image; remove the annotation")
+    return rle
+
+
+def _polygons(polygons: Any, size: tuple[int, int], where: str) -> RLE:
+    """Union of polygons ``[x0, y0, x1, y1, ...]``."""
+    if not isinstance(polygons, list) or not all(isinstance(polygon, list) for polygon in polygons):
+        raise InputError(f"{where} has a segmentation that is neither a list of polygons nor RLE")
+    for polygon in polygons:
+        if len(polygon) < 6 or len(polygon) % 2:
+            raise InputError(f"{where} has a polygon of {len(polygon)} numbers; three points or more are x,y pairs")
+        if not all(isinstance(value, (int, float)) and math.isfinite(value) for value in polygon):
+            raise InputError(f"{where} has a polygon with a coordinate that is no finite number")
+        # pycocotools walks along the outline pixel by pixel, wherever that leads.
+        reach = FAR * max(size)
+        if min(polygon) < -reach or max(polygon) > reach:
+            far = max(polygon, key=abs)
+            raise InputError(f"{where} has a polygon with the coordinate {far:g}, far outside its image of {size}")
+        if len(polygon) > MOST_NUMBERS:
+            raise InputError(f"{where} has a polygon of {len(polygon) // 2} points; {MOST_NUMBERS // 2} are enough")
+    merged: RLE = coco_mask.merge(coco_mask.frPyObjects(polygons, *size))
+    return _text(merged)
+
+
+def _rle(segmentation: dict[str, Any], size: tuple[int, int], where: str) -> RLE:
+    """RLE as it is, once it is known to fill its image: pycocotools itself does not check."""
+    if list(segmentation.get("size", [])) != list(size):
+        raise InputError(
+            f"{where} has RLE of size {segmentation.get('size')}, but its image is {list(size)} (height, width)"
+        )
+    counts = segmentation.get("counts")
+    try:
+        if isinstance(counts, list):
+            return _text(coco_mask.frPyObjects(_checked(counts, size), *size))
+        if not isinstance(counts, str):
+            raise ValueError("counts must be a string or a list")
+        decode_crop({"size": size, "counts": counts})
+    except (ValueError, IndexError, TypeError, OverflowError) as error:
+        raise InputError(f"{where} has unreadable RLE: {error}") from None
+    return {"size": list(size), "counts": counts}
+
+
+def _checked(counts: list[Any], size: tuple[int, int]) -> RLE:
+    """Uncompressed RLE whose runs fill the image.
+
+    Raises:
+        ValueError: if they do not.
+    """
+    if not all(isinstance(count, int) and count >= 0 for count in counts) or sum(counts) != size[0] * size[1]:
+        raise ValueError(f"its runs must be whole numbers that add up to {size[0]} x {size[1]}")
+    return {"size": list(size), "counts": counts}
+
+
+def _text(rle: RLE) -> RLE:
+    """The same RLE with ``counts`` as text, ready for json."""
+    return {"size": [int(side) for side in rle["size"]], "counts": rle["counts"].decode("ascii")}

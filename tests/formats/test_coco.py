@@ -1,0 +1,165 @@
+"""The one reader of COCO files: what it reads as it was meant, and what it refuses before C code meets it."""
+
+import json
+import unicodedata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pycocotools import mask as coco_mask
+
+from gains.data.sources.coco import Coco
+from gains.errors import InputError
+from gains.formats.coco import read_coco
+from gains.formats.coco_masks import to_rle
+from gains.images.files import write_image
+from gains.metrics.sources import read_ground_truth, read_predictions
+
+SIZE = (24, 32)
+SQUARE = [[2, 2, 9, 2, 9, 9, 2, 9]]
+
+
+def content(**changes: Any) -> dict[str, Any]:
+    coco = {
+        "images": [{"id": 1, "file_name": "a.png", "height": SIZE[0], "width": SIZE[1]}],
+        "annotations": [{"id": 1, "image_id": 1, "category_id": 3, "segmentation": SQUARE}],
+        "categories": [{"id": 3, "name": "cell"}],
+    }
+    return coco | changes
+
+
+def write(folder: Path, coco: dict[str, Any]) -> Path:
+    folder.mkdir(exist_ok=True)
+    (folder / "annotations.json").write_text(json.dumps(coco))
+    return folder / "annotations.json"
+
+
+@pytest.mark.parametrize(("image", "reference"), [("1", 1), (1, "1"), (1.0, 1), ("1", "1"), ("slide a", "slide a")])
+def test_ids_are_what_they_read_as(tmp_path: Path, image: Any, reference: Any) -> None:
+    coco = content()
+    coco["images"][0]["id"], coco["annotations"][0]["image_id"] = image, reference
+    coco["categories"][0]["id"], coco["annotations"][0]["category_id"] = "3", 3.0
+    path = write(tmp_path, coco)
+    [annotation] = read_coco(path).annotations
+    assert annotation.category == "cell"
+    truth = read_ground_truth(path)
+    listed = [{"image_id": reference, "category_id": 3, "segmentation": SQUARE, "score": 0.5}]
+    (tmp_path / "found.json").write_text(json.dumps(listed))
+    [found] = read_predictions(tmp_path / "found.json", truth).instances.values()
+    assert found.scores == [0.5]
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+@pytest.mark.parametrize("written", ["plate\\gr\u00fcn.png", "plate/gr\u00fcn.png"])
+def test_names_that_look_alike_are_alike(tmp_path: Path, form: Any, written: str) -> None:
+    coco = content()
+    coco["images"][0]["file_name"] = unicodedata.normalize(form, written)
+    path = write(tmp_path, coco)
+    other = "NFD" if form == "NFC" else "NFC"
+    image = tmp_path / "plate" / unicodedata.normalize(other, "gr\u00fcn.png")
+    image.parent.mkdir()
+    write_image(image, np.zeros(SIZE, np.uint8))
+    [record] = Coco(path)
+    assert len(record.instances) == 1
+
+
+def test_a_root_category_without_annotations_is_no_class(tmp_path: Path) -> None:
+    categories = [
+        {"id": 0, "name": "cells", "supercategory": "none"},
+        {"id": 3, "name": "cell", "supercategory": "cells"},
+    ]
+    assert read_coco(write(tmp_path, content(categories=categories))).categories == {3: "cell"}
+    used = content(categories=categories)
+    used["annotations"].append({**used["annotations"][0], "category_id": 0})
+    assert read_coco(write(tmp_path, used)).categories == {0: "cells", 3: "cell"}
+
+
+def test_two_categories_of_one_name(tmp_path: Path) -> None:
+    path = write(tmp_path, content(categories=[{"id": 3, "name": "cell"}, {"id": 4, "name": "cell"}]))
+    for read in (read_coco, read_ground_truth, Coco):
+        with pytest.raises(InputError, match="two categories are called 'cell'"):
+            read(path)
+
+
+def test_everything_wrong_is_said_at_once(tmp_path: Path) -> None:
+    bad = [{"id": index, "image_id": 1, "category_id": 3, "segmentation": [[1, 1, 2, 2]]} for index in range(14)]
+    path = write(tmp_path, content(annotations=bad))
+    for read in (read_ground_truth, Coco):
+        with pytest.raises(InputError) as caught:
+            read(path)
+        lines = str(caught.value).splitlines()
+        assert lines[0] == f"{path} has 14 faults:"
+        assert [f"annotation {index} " in line for index, line in enumerate(lines[1:11])] == [True] * 10
+        assert lines[11].strip() == "... and 4 more"
+
+
+def test_crowds_alone_teach_nothing_unless_they_are_objects(tmp_path: Path) -> None:
+    coco = content()
+    coco["annotations"][0]["iscrowd"] = 1
+    path = write(tmp_path, coco)
+    source = Coco(path)
+    assert "dataset.crowd=instances" in source.reading.notes.lines()[0]
+    assert source.instances[1][0].extra["iscrowd"] == 1
+    taken = Coco(path, crowd="instances")
+    assert taken.reading.notes.lines() == []
+    assert taken.instances[1][0].extra["iscrowd"] == 0
+    assert "crowd regions" in read_ground_truth(path).notes[0]
+    assert "no annotation" in Coco(write(tmp_path, content(annotations=[]))).reading.notes.lines()[0]
+
+
+@pytest.mark.parametrize(
+    "segmentation",
+    [
+        [[1e9, 2, 9, 2, 9, 9]],
+        [[-1e8, -1e8, 9, 2, 9, 9]],
+        [[2, 2, float("inf"), 2, 9, 9]],
+        {"size": list(SIZE), "counts": "PPPPPPPPPPPPPPPPPPPPPPPPPPPP"},
+        {"size": list(SIZE), "counts": coco_mask.encode(np.ones(SIZE, np.uint8, order="F"))["counts"].decode() + "P"},
+        {"size": list(SIZE), "counts": "\u00e9\u00e9"},
+        {"size": list(SIZE), "counts": ""},
+        {"size": list(SIZE), "counts": [2**62, 2**62, -(2**63) + 768]},
+    ],
+)
+def test_what_would_harm_c_code_is_refused_everywhere(tmp_path: Path, segmentation: Any) -> None:
+    coco = content()
+    coco["annotations"][0]["segmentation"] = segmentation
+    path = write(tmp_path, coco)
+    for read in (read_ground_truth, Coco):
+        with pytest.raises(InputError, match="annotation 1 has"):
+            read(path)
+    truth = read_ground_truth(write(tmp_path / "sound", content()))
+    listed = [{"image_id": 1, "category_id": 3, "segmentation": segmentation, "score": 0.5}]
+    (tmp_path / "found.json").write_text(json.dumps(listed))
+    with pytest.raises(InputError, match="prediction 1 has"):
+        read_predictions(tmp_path / "found.json", truth)
+
+
+@pytest.mark.parametrize(
+    "box", [[1, 2, float("nan"), 4], [1, 2, -3, 4], [1, 2, float("inf"), 4], [1, 2, True, 4], "1 2"]
+)
+def test_boxes_that_are_none(tmp_path: Path, box: Any) -> None:
+    coco = content()
+    coco["annotations"][0]["bbox"] = box
+    with pytest.raises(InputError, match="annotation 1 has bbox"):
+        read_coco(write(tmp_path, coco))
+
+
+@settings(max_examples=300, deadline=None)
+@given(data=st.data())
+def test_damaged_rle_is_read_as_pycocotools_reads_it_or_refused(data: st.DataObject) -> None:
+    """Characters changed, dropped and added: what is accepted decodes to a whole image."""
+    mask = np.random.default_rng(data.draw(st.integers(0, 99))).random(SIZE) < 0.5
+    counts = list(coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))["counts"].decode())
+    for _ in range(data.draw(st.integers(1, 3))):
+        place = data.draw(st.integers(0, len(counts) - 1))
+        counts[place : place + data.draw(st.integers(0, 1))] = data.draw(st.text(max_size=2))
+        counts = counts or ["0"]
+    rle = {"size": list(SIZE), "counts": "".join(counts)}
+    try:
+        accepted = to_rle(rle, SIZE, "here")
+    except InputError:
+        return
+    assert coco_mask.decode(accepted).shape == SIZE
