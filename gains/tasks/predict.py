@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from gains import __version__
 from gains.errors import InputError
-from gains.export.export import Export
+from gains.export.export import Export, check_pixel_size
 from gains.export.formats import check_formats
 from gains.images.files import open_rasters
 from gains.images.notes import Notes
@@ -67,6 +67,7 @@ def run(config: DictConfig) -> None:
             raise InputError(f"{name}=... is missing: gains predict checkpoint=best.ckpt input=FOLDER output=FOLDER")
     formats = formats_of(config)
     check_formats(formats)
+    check_pixel_size(config.pixel_size_um)
     output = Path(config.output)
     notes = Notes()
     files = find_images(str(config.input), output, notes)

@@ -1,7 +1,6 @@
 """Every output format, read back by a library that had no part in writing it."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -21,14 +20,13 @@ from scipy import ndimage
 
 from gains.errors import InputError
 from gains.export.coco import merge_coco
-from gains.export.csv import merge_csv
 from gains.export.export import Export
 from gains.export.formats import FORMATS, save
 from gains.export.overlay import view
 from gains.images.raster import ArrayRaster
 from gains.masks import InstanceCrops
-from gains.plain import write_csv
 from gains.prediction.result import Prediction
+from helpers.nested import nested
 
 SIZE = (300, 140)  # higher than a band of a label image
 
@@ -231,16 +229,6 @@ def test_overlay_needs_the_image(instances: Prediction, tmp_path: Path) -> None:
         save(Export(instances), tmp_path, "x", ["overlay"])
 
 
-def nested() -> Prediction:
-    """A cell with a worse-scored nucleus in it, and a cell beside it that overlaps the first."""
-    masks = np.zeros((3, 40, 60), bool)
-    masks[0, 5:35, 5:30] = True
-    masks[1, 15:20, 10:16] = True
-    masks[2, 5:35, 26:50] = True
-    crops = InstanceCrops.from_dense(torch.from_numpy(masks))
-    return Prediction(crops, np.array([0.9, 0.8, 0.7]), np.array([1, 2, 1]), ["cell", "nucleus"])
-
-
 def test_a_nucleus_is_seen_in_its_cell(tmp_path: Path) -> None:
     [path] = nested().save(tmp_path, "a", ["labels"])
     labels = tifffile.imread(path)
@@ -261,56 +249,6 @@ def test_instances_without_a_pixel_are_named(tmp_path: Path) -> None:
         assert json.loads(file.pages[0].description)["without a pixel"] == "1"
 
 
-def test_parents_and_overlaps_within_a_category() -> None:
-    table = nested().measure()
-    assert table.parent_id.tolist() == [pd.NA, 1, pd.NA]
-    assert table.overlap_area.tolist() == [30 * 4, 0, 30 * 4]
-    assert table.overlap_ids.tolist() == ["3", "", "1"]
-
-
-def test_pages_carry_their_position(tmp_path: Path) -> None:
-    [rois, geojson] = save(Export(nested(), page=3), tmp_path, "stack_p003", ["imagej", "geojson"])
-    assert [roi.position for roi in roifile.roiread(rois)] == [3, 3, 3]
-    features = json.loads(geojson.read_text())["features"]
-    assert [feature["geometry"]["plane"]["t"] for feature in features] == [2, 2, 2]
-
-
-class Plane(ArrayRaster):
-    """A plane of a stack."""
-
-    def __init__(self, **position: int) -> None:
-        super().__init__(np.zeros((40, 60), np.uint8))
-        self.position = position
-
-
-@pytest.mark.parametrize(
-    ("position", "roi_at", "plane"),
-    [
-        ({"Z": 4}, (5, 0, 0), {"c": -1, "z": 4, "t": 0}),
-        ({"T": 4}, (5, 0, 0), {"c": -1, "z": 0, "t": 4}),
-        ({"I": 4}, (5, 0, 0), {"c": -1, "z": 0, "t": 4}),
-        ({"T": 2, "Z": 1}, (0, 2, 3), {"c": -1, "z": 1, "t": 2}),
-        ({"T": 4, "C": 1}, (0, 1, 5), {"c": -1, "z": 0, "t": 4}),
-    ],
-)
-def test_planes_by_axis(
-    tmp_path: Path, position: dict[str, int], roi_at: tuple[int, int, int], plane: dict[str, int]
-) -> None:
-    export = Export(nested(), Plane(**position), page=5)
-    rois, geojson = save(export, tmp_path, "plane", ["imagej", "geojson"])
-    for roi in roifile.roiread(rois):
-        assert (roi.position, roi.z_position, roi.t_position) == roi_at
-    for feature in json.loads(geojson.read_text())["features"]:
-        assert feature["geometry"]["plane"] == plane
-
-
-def test_a_file_of_one_image_has_no_position(tmp_path: Path) -> None:
-    rois, geojson, coco = save(Export(nested(), Plane(T=0)), tmp_path, "one", ["imagej", "geojson", "coco"])
-    assert {(roi.position, roi.z_position, roi.t_position) for roi in roifile.roiread(rois)} == {(0, 0, 0)}
-    assert "plane" not in json.loads(geojson.read_text())["features"][0]["geometry"]
-    assert "page" not in json.loads(coco.read_text())["images"][0]
-
-
 def test_rois_far_from_the_corner(tmp_path: Path) -> None:
     """Beyond what 16 bits hold."""
     boxes = torch.tensor([[69_990, 2, 69_994, 5], [20, 1, 25, 3]])
@@ -320,35 +258,6 @@ def test_rois_far_from_the_corner(tmp_path: Path) -> None:
     for roi, box in zip(roifile.roiread(path), boxes.tolist(), strict=True):
         ring = np.asarray(roi.coordinates(multi=True)[0])
         assert [*ring.min(axis=0), *ring.max(axis=0)] == box
-
-
-def test_tables_show_few_digits(tmp_path: Path) -> None:
-    image = np.random.default_rng(0).uniform(0, 60_000, (40, 60))
-    found = replace(nested(), scores=np.array([0.9982398748397827, 2 / 3, 0.5]))
-    csv_file, geojson, coco = found.save(tmp_path, "a", ["csv", "geojson", "coco"], image, pixel_size_um=0.000123456)
-    table = pd.read_csv(csv_file, dtype=str)
-    assert table.score.tolist() == ["0.9982", "0.6667", "0.5"]
-    exact = found.measure(image, 0.000123456)
-    for name in ("x", "perimeter", "mean_intensity", "area_um2"):
-        assert max(len(value.split("e")[0].strip("-0.").replace(".", "")) for value in table[name]) <= 7
-        np.testing.assert_allclose(table[name].astype(float), exact[name], rtol=1e-6)
-    assert json.loads(geojson.read_text())["features"][1]["properties"]["measurements"]["score"] == 0.6667
-    assert json.loads(coco.read_text())["annotations"][0]["score"] == 0.9982398748397827
-
-
-def test_tables_of_unlike_images_join(tmp_path: Path) -> None:
-    """Gray and colour, and a category that pandas would read as a missing value."""
-    named = replace(nested(), categories=["NA", "nucleus"])
-    gray = named.save(tmp_path, "gray", ["csv"], np.ones((40, 60)))[0]
-    colour = named.save(tmp_path, "colour", ["csv"], np.ones((40, 60, 3)))[0]
-    merge_csv([("gray", gray), ("b,c", colour)], tmp_path / "all.csv")
-    table = pd.read_csv(tmp_path / "all.csv", keep_default_na=False, dtype=str)
-    assert table.columns[0] == "image"
-    assert table.image.tolist() == ["gray"] * 3 + ["b,c"] * 3
-    assert table.category.tolist() == ["NA", "nucleus", "NA"] * 2
-    assert table.mean_intensity.tolist() == ["1.0"] * 3 + [""] * 3
-    assert table.mean_red.tolist() == [""] * 3 + ["1.0"] * 3
-    assert table.parent_id.tolist() == ["", "1", ""] * 2
 
 
 def test_a_page_per_category(tmp_path: Path) -> None:
@@ -361,33 +270,6 @@ def test_a_page_per_category(tmp_path: Path) -> None:
     with tifffile.TiffFile(path) as file:
         note = json.loads(file.pages[0].description)
     assert (note["pages"], note["without a pixel"]) == ("cell, nucleus", "none")
-
-
-def test_the_parent_is_the_smallest_that_holds_all() -> None:
-    masks = np.zeros((4, 30, 30), bool)
-    masks[0, 2:28, 2:28] = masks[1, 5:20, 5:20] = masks[2, 8:12, 8:12] = masks[3, 0:5, 20:30] = True
-    crops = InstanceCrops.from_dense(torch.from_numpy(masks))
-    nests = Prediction(crops, np.ones(4), np.array([1, 2, 3, 3]), ["cell", "nucleus", "nucleolus"])
-    # The last lies in the cell with 3 of its 5 rows and 8 of its 10 columns: less than half.
-    assert nests.measure().parent_id.tolist() == [pd.NA, 1, 2, pd.NA]
-
-
-def test_no_formula_reaches_a_spreadsheet(tmp_path: Path) -> None:
-    evil = Prediction(nested().masks, nested().scores, nested().labels, ['=HYPERLINK("x")', "@nucleus"])
-    [path] = evil.save(tmp_path, "a", ["csv"])
-    merge_csv([("=cmd|' /C calc'!A0", path)], tmp_path / "all.csv")
-    table = pd.read_csv(tmp_path / "all.csv", dtype=str)
-    for name in ("image", "category"):
-        assert all(value.startswith("'") for value in table[name])
-    write_csv(tmp_path / "rows.csv", [{"file": "+1", "value": -1.5}])
-    assert (tmp_path / "rows.csv").read_text() == "file,value\n'+1,-1.5\n"
-
-
-def test_json_without_infinity(tmp_path: Path) -> None:
-    image = np.full((40, 60), np.inf, np.float32)
-    [path] = nested().save(tmp_path, "a", ["geojson"], image)
-    features = json.loads(path.read_text(), parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))["features"]
-    assert "mean_intensity" not in features[0]["properties"]["measurements"]
 
 
 def test_an_outline_of_too_many_corners_for_a_polygon_roi(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ from gains.export.formats import FORMATS, Format
 from gains.files import replacing
 from gains.images.notes import Notes
 from gains.prediction.folder import alone_in
-from gains.prediction.inputs import find_images, page_name
+from gains.prediction.inputs import find_images
 from gains.tasks import predict
 from helpers.blob_finder import draw_disks
 
@@ -214,22 +214,6 @@ def test_channels(settings: dict[str, Any], images: Path) -> None:
     assert (row.category, row.mean_red, row.mean_green) == ("nucleus", 60000, 0)
 
 
-def test_names_of_nested_and_equal_files(tmp_path: Path) -> None:
-    files = [tmp_path / name for name in ("a/x.png", "a/x.tif", "b/y.v2.png", "z.png")]
-    for file in files:
-        file.parent.mkdir(exist_ok=True)
-        file.write_bytes(b"")
-    (tmp_path / "link.png").symlink_to(tmp_path / "z.png")
-    found = find_images(f"{tmp_path}/**/*", tmp_path / "results", Notes())
-    assert {source.name: source.path.name for source in found} == {
-        "a/x_png": "x.png",
-        "a/x_tif": "x.tif",
-        "b/y.v2": "y.v2.png",
-        "link": "link.png",
-        "z": "z.png",
-    }
-
-
 def test_results_inside_the_input_folder_are_no_input(settings: dict[str, Any], images: Path) -> None:
     within = {
         **settings,
@@ -259,6 +243,8 @@ def test_what_is_missing_is_named(settings: dict[str, Any], name: str) -> None:
         ({"checkpoint": "gone.ckpt"}, "does not exist"),
         ({"channels": []}, "channels=.* must name one channel"),
         ({"channels": 3}, "channels=3 must name one channel"),
+        ({"pixel_size_um": 0}, "pixel_size_um=0 must be the side of a pixel"),
+        ({"min_area": -1}, "min_area=-1 must be a whole number"),
         ({"max_pixels": 0}, "max_pixels=0 must be a whole number"),
     ],
 )
@@ -366,19 +352,6 @@ def test_as_people_type_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caps
     assert list(tmp_path.iterdir()) == []
 
 
-def test_names_that_would_collide(tmp_path: Path) -> None:
-    names = ["a.png", "a.bmp", "a_bmp.png", "measurements.png", "records/b.png", "records.png"]
-    for name in names:
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_bytes(b"")
-    found = find_images(f"{tmp_path}/**/*", tmp_path / "results", Notes())
-    assert sorted(source.relative for source in found) == sorted(names)
-    assert len({source.name for source in found}) == len(names)
-    assert "measurements" not in {source.name for source in found}
-    assert page_name("m", 1, {"m", "m_p001"}) not in {"m", "m_p001"}
-    assert page_name("m", 1, {"m"}) == "m_p001"
-
-
 @pytest.mark.parametrize("name", ["x" * 250 + ".png", "Zelle \u7d30\u80de.png", b"caf\xe9.png"])
 def test_long_and_odd_names(settings: dict[str, Any], images: Path, name: str | bytes) -> None:
     for path in images.iterdir():
@@ -429,22 +402,6 @@ def test_results_beside_their_images_are_no_images(settings: dict[str, Any], ima
     for record in (images / ".records").iterdir():
         record.unlink()
     assert len(find_images(pattern.format(images), images, Notes())) == 3
-
-
-def test_an_input_that_is_only_called_like_a_result(tmp_path: Path) -> None:
-    (tmp_path / "my.labels.tif").write_bytes(b"")
-    [source] = find_images(str(tmp_path), tmp_path, Notes())
-    assert source.name == "my.labels"
-
-
-def test_names_are_those_below_the_folder_that_is_searched(tmp_path: Path) -> None:
-    """They do not change when a second folder gets images."""
-    (tmp_path / "a" / "b").mkdir(parents=True)
-    (tmp_path / "a" / "b" / "x.png").write_bytes(b"")
-    (tmp_path / "a" / "b" / "x.tif").write_bytes(b"")
-    first, second = find_images(f"{tmp_path}/*/b/*", tmp_path / "out", Notes())
-    assert (first.name, first.relative) == ("a/b/x_png", "a/b/x.png")
-    assert (second.name, second.relative) == ("a/b/x_tif", "a/b/x.tif")
 
 
 def test_a_second_call_into_the_same_folder_is_refused(settings: dict[str, Any]) -> None:
