@@ -1,17 +1,35 @@
 """The LightningDataModule: prepared folder and splits to batches."""
 
+import signal
 from collections.abc import Mapping
+from typing import Any
 
 import pytorch_lightning as pl
+from pytorch_lightning.accelerators import CUDAAccelerator
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from gains.contract import Target
 from gains.data.augmentation import Augmentation
 from gains.data.dataset import Annotations, DerivedTarget, InstanceDataset, collate
+from gains.data.sampler import TrainingSampler
 from gains.data.splits import load_splits
 from gains.errors import InputError
 from gains.images.intensity import Intensity
+
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+"""Ctrl-C, the end of a job, and the warning that schedulers send some time before."""
+
+
+GRACE = 30  # seconds that a data worker lives on after a SIGTERM
+
+
+def outlive_stop_signals(worker: int = 0) -> None:
+    """In a data worker: a signal to all processes of a run must not take the next batch away before it has saved."""
+    for number in STOPPING:
+        signal.signal(number, signal.SIG_IGN)
+    # The main process sends it to workers that it does not end otherwise: it works, a little later.
+    signal.signal(signal.SIGTERM, lambda number, frame: signal.alarm(GRACE))
 
 
 class InstanceDataModule(pl.LightningDataModule):
@@ -28,6 +46,7 @@ class InstanceDataModule(pl.LightningDataModule):
         num_folds: number of folds.
         seed: of the division into folds.
         splits: names of the images of each split; None takes those of the data set.
+        run_seed: of the order of training images and their augmentation.
     """
 
     def __init__(
@@ -42,6 +61,7 @@ class InstanceDataModule(pl.LightningDataModule):
         num_folds: int = 5,
         seed: int = 0,
         splits: Mapping[str, list[str]] | None = None,
+        run_seed: int = 0,
     ) -> None:
         super().__init__()
         self.annotations = annotations
@@ -52,6 +72,12 @@ class InstanceDataModule(pl.LightningDataModule):
         self.derived = dict(derived or {})
         self.batch_size = batch_size
         self.num_workers = num_workers
+        self.run_seed = run_seed
+        self.position = (0, 0)
+
+    def start(self, epoch: int, batches: int) -> None:
+        """Let training begin in an epoch (from 0) of which some batches are done."""
+        self.position = (epoch, batches)
 
     @property
     def categories(self) -> list[str]:
@@ -75,28 +101,36 @@ class InstanceDataModule(pl.LightningDataModule):
             self.intensity,
             self.augmentation if augment else None,
             self.derived if augment else None,
-        )
-
-    def _loader(self, split: str, batch_size: int, shuffle: bool) -> DataLoader[tuple[Tensor, Target]]:
-        """A DataLoader whose workers stay alive between epochs."""
-        return DataLoader(
-            self.dataset(split, augment=shuffle),
-            batch_size=batch_size,
-            shuffle=shuffle,
-            drop_last=shuffle and len(self.splits[split]) >= batch_size,
-            num_workers=self.num_workers,
-            persistent_workers=self.num_workers > 0,
-            collate_fn=collate,
-            pin_memory=self.trainer is not None and self.trainer.accelerator.__class__.__name__ == "CUDAAccelerator",
+            seed=self.run_seed,
         )
 
     def train_dataloader(self) -> DataLoader[tuple[Tensor, Target]]:
-        """Shuffled, augmented training batches."""
-        return self._loader("train", self.batch_size, shuffle=True)
+        """Shuffled, augmented training batches, from where :meth:`start` says on."""
+        dataset = self.dataset("train", augment=True)
+        epoch, batches = self.position
+        processes, rank = (self.trainer.world_size, self.trainer.global_rank) if self.trainer is not None else (1, 0)
+        sampler = TrainingSampler(dataset, self.run_seed, processes, rank, epoch, batches * self.batch_size)
+        return DataLoader(
+            dataset,
+            batch_size=self.batch_size,
+            sampler=sampler,
+            drop_last=len(sampler) >= self.batch_size,
+            **self._loading(),
+        )
 
     def evaluation_dataloader(self, split: str) -> DataLoader[tuple[Tensor, Target]]:
         """Images of any split as they are, one at a time: sizes differ."""
-        return self._loader(split, 1, shuffle=False)
+        return DataLoader(self.dataset(split), batch_size=1, **self._loading())
+
+    def _loading(self) -> dict[str, Any]:
+        """Workers that stay alive between epochs, and go on where a signal asks the run to stop."""
+        return {
+            "num_workers": self.num_workers,
+            "persistent_workers": self.num_workers > 0,
+            "worker_init_fn": outlive_stop_signals,
+            "collate_fn": collate,
+            "pin_memory": self.trainer is not None and isinstance(self.trainer.accelerator, CUDAAccelerator),
+        }
 
     def val_dataloader(self) -> DataLoader[tuple[Tensor, Target]]:
         """Validation images."""

@@ -15,6 +15,7 @@ from torch.utils.data import Dataset
 
 from gains.contract import Target
 from gains.data.augmentation import Augmentation
+from gains.data.sampler import Draw
 from gains.errors import InputError
 from gains.images.files import read_image
 from gains.images.intensity import Intensity, known_values, to_unit_rgb, value_range
@@ -113,6 +114,7 @@ class InstanceDataset(Dataset[tuple[Tensor, Target]]):
         intensity: see :func:`to_network_range`.
         augmentation: applied in training; None leaves images as they are.
         derived: further targets by name, computed after augmentation.
+        seed: of the augmentation: an image looks the same whenever it is drawn in the same epoch with the same seed.
     """
 
     def __init__(
@@ -122,7 +124,9 @@ class InstanceDataset(Dataset[tuple[Tensor, Target]]):
         intensity: Intensity = "full_range",
         augmentation: Augmentation | None = None,
         derived: Mapping[str, DerivedTarget] | None = None,
+        seed: int = 0,
     ) -> None:
+        self.seed = seed
         self.annotations = annotations
         self.names = list(names)
         self.intensity = intensity
@@ -146,11 +150,13 @@ class InstanceDataset(Dataset[tuple[Tensor, Target]]):
         options = ReadOptions(intensity=self.intensity, max_pixels=allowed, prefix="dataset.")
         return read_image(self.annotations.root / "images" / entry["file_name"], options)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, Target]:
+    def __getitem__(self, draw: int | Draw) -> tuple[Tensor, Target]:
         """Image ``(3, H, W)`` float32 in [0, 1] and its target (see :class:`Target`).
 
-        Without augmentation the target also holds ``rles`` and ``iscrowd``, what an evaluator compares with.
+        Without augmentation the target also holds ``rles`` and ``iscrowd``, what an evaluator compares with. A plain
+        index draws the image as in epoch 0.
         """
+        index, epoch = draw if isinstance(draw, Draw) else Draw(draw, 0)
         entry = self.annotations.images[self.names[index]]
         image = to_network_range(self.pixels(index), self.intensity, str(entry["file_name"]))
         rles, labels, crowd = self.ground_truth(index)
@@ -161,9 +167,8 @@ class InstanceDataset(Dataset[tuple[Tensor, Target]]):
             keep = [position for position, is_crowd in enumerate(crowd) if not is_crowd]
             masks = InstanceCrops.from_rle([rles[position] for position in keep], size)
             labels = [labels[position] for position in keep]
-            # torch's generator is seeded per worker and epoch, albumentations' own is not.
-            seed = int(torch.randint(2**31, ()).item())
-            image, masks = self.augmentation(image, masks, seed)
+            digest = hashlib.sha256(f"{self.seed},{epoch},{self.names[index]}".encode()).digest()
+            image, masks = self.augmentation(image, masks, int.from_bytes(digest[:4], "little") >> 1)
             target = self._training_target(masks, labels)
         else:
             target = _target(InstanceCrops.from_rle(rles, size), labels)

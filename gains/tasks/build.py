@@ -18,7 +18,10 @@ from gains.models.recipe import Recipe, TrainingData
 from gains.models.weights import load_weights
 from gains.operating_point import SETTINGS, OperatingPoint
 from gains.tasks.prepare import generator_settings, prepare_dataset, summary
+from gains.training.checkpoints import WholeCheckpoints
 from gains.training.module import InstanceSegmentation
+from gains.training.resume import ExactResume
+from gains.training.schedule import ValidationSchedule
 
 QUERIES_PER_INSTANCE = 1.25
 """Queries of a query-based method for each instance of the fullest image; some will be spent on nothing."""
@@ -109,6 +112,7 @@ def build_datamodule(config: DictConfig, annotations: Annotations) -> InstanceDa
         derived={name: derive for name, derive in derived.items() if derive is not None},
         batch_size=config.batch_size,
         num_workers=config.num_workers,
+        run_seed=config.seed,
         **division(config.dataset),
     )
 
@@ -145,10 +149,14 @@ def build_module(config: DictConfig, datamodule: InstanceDataModule) -> Instance
 def build_trainer(config: DictConfig, folder: Path) -> pl.Trainer:
     """The Lightning trainer with its loggers and callbacks, writing to the run folder."""
     settings: dict[str, Any] = OmegaConf.to_container(config.trainer, resolve=True)  # type: ignore[assignment]
-    interval = settings.get("val_check_interval")
-    if isinstance(interval, int) and 0 < settings.get("max_steps", -1) < interval:
-        # A run shorter than the interval is still validated once, at its end.
-        settings["val_check_interval"] = settings["max_steps"]
+    interval, every_n_epoch = settings.pop("val_check_interval", None), settings.pop("check_val_every_n_epoch", None)
     loggers = [instantiate(entry, save_dir=str(folder)) for entry in config.logger.loggers.values()]
     callbacks = [instantiate(entry) for entry in config.callbacks.values() if entry is not None]
-    return pl.Trainer(**settings, logger=loggers, callbacks=callbacks, default_root_dir=str(folder))
+    return pl.Trainer(
+        **settings,
+        check_val_every_n_epoch=None,
+        logger=loggers,
+        callbacks=[ValidationSchedule(interval, every_n_epoch), ExactResume(config.seed), *callbacks],
+        plugins=[WholeCheckpoints()],
+        default_root_dir=str(folder),
+    )

@@ -1,5 +1,6 @@
 """``gains train``: fit, evaluate the best checkpoint, say where everything is."""
 
+import signal
 from pathlib import Path
 
 import pytorch_lightning as pl
@@ -8,6 +9,7 @@ import wandb
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import Timer
+from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from gains.errors import InputError
 from gains.metrics.names import MAIN
@@ -18,7 +20,9 @@ from gains.tasks.environment import write_environment
 from gains.tasks.notices import silence_notices
 from gains.tasks.results import evaluate, report
 from gains.tasks.tuning import check_tuning, tune
+from gains.training.checkpoints import LAST
 from gains.training.module import InstanceSegmentation
+from gains.training.stopping import Stopped
 
 
 def run(config: DictConfig) -> float:
@@ -38,10 +42,14 @@ def run(config: DictConfig) -> float:
     trainer = build_trainer(config, folder)
     if resume:
         print(f"resuming from {resume}")
-    trainer.fit(module, datamodule, ckpt_path=resume, weights_only=True)
-    if trainer.interrupted:
-        print(f"stopped at step {trainer.global_step}; go on with checkpoint={folder / 'checkpoints' / 'last.ckpt'}")
-        raise SystemExit(130)
+    try:
+        trainer.fit(module, datamodule, ckpt_path=resume, weights_only=True)
+    except Stopped as stop:
+        place = folder / "checkpoints" / LAST
+        print(f"stopped at step {stop.step} by {stop.signal.name}; the same command with checkpoint={place} goes on")
+        raise SystemExit(128 + stop.signal) from None
+    except SIGTERMException:  # before the first step
+        raise SystemExit(128 + signal.SIGTERM) from None
     if wandb.run is not None:
         wandb.finish()  # or its closing lines would come after ours
     if torch.distributed.is_initialized():

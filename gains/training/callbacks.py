@@ -46,11 +46,9 @@ class SampleOverlays(pl.Callback):
         if not isinstance(datamodule, InstanceDataModule) or "anomaly" not in datamodule.derived:
             return
         dataset = datamodule.dataset("train", augment=True)
-        state = torch.get_rng_state()  # drawing must not change which batches follow
         for index in range(min(self.count, len(dataset))):
             image, target = dataset[index]
             self._keep(trainer, f"anomaly_{index}", anomaly_figure(to_pixels(image), target["anomaly"]))
-        torch.set_rng_state(state)
 
     def on_validation_batch_end(
         self,
