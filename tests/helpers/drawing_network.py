@@ -18,6 +18,7 @@ from gains.data.dataset import load_annotations
 from gains.data.prepare import prepare
 from gains.data.source import ImageRecord, Instance
 from gains.masks import InstanceCrops
+from gains.models.recipe import Recipe
 from gains.rle import encode_crop
 from gains.training.checkpoints import BestCheckpoint, LastCheckpoint, WholeCheckpoints
 from gains.training.module import InstanceSegmentation
@@ -86,7 +87,7 @@ def start(
         run_seed=3,
     )
     module = InstanceSegmentation(
-        DrawingNetwork(), data.categories, optimizer=lambda groups: torch.optim.Adam(groups, 0.1)
+        DrawingNetwork(), Recipe({}, data.categories, SIDE), optimizer=lambda groups: torch.optim.Adam(groups, 0.1)
     )
     schedule = ValidationSchedule(settings.pop("val_check_interval", 4), settings.pop("check_val_every_n_epoch", None))
     checkpoints = str(folder / "checkpoints")
