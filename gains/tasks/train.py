@@ -20,7 +20,7 @@ from gains.tasks.environment import write_environment
 from gains.tasks.notices import silence_notices
 from gains.tasks.results import evaluate, report
 from gains.tasks.tuning import check_tuning, tune
-from gains.training.checkpoints import LAST
+from gains.training.checkpoints import LAST, OLDER
 from gains.training.module import InstanceSegmentation
 from gains.training.stopping import Stopped
 
@@ -85,14 +85,32 @@ def resume_from(checkpoint: str | None, folder: Path) -> str | None:
     """
     if checkpoint is None:
         return None
-    path = Path(checkpoint)
-    if checkpoint == "last":
-        found = sorted(folder.parent.glob("*/checkpoints/last.ckpt"), key=lambda file: file.stat().st_mtime)
-        if not found:
-            raise InputError(f"checkpoint=last: no earlier run under {folder.parent} has a checkpoints/last.ckpt")
-        path = found[-1]
-    read_checkpoint(path)
-    return str(path)
+    if checkpoint != "last":
+        read_checkpoint(checkpoint)
+        return checkpoint
+    runs = {file.parent for name in (LAST, OLDER) for file in folder.parent.glob(f"*/checkpoints/{name}")}
+    if not runs:
+        raise InputError(f"checkpoint=last: no earlier run under {folder.parent} has a checkpoints/{LAST}")
+    newest = max(runs, key=lambda place: max(file.stat().st_mtime for file in place.glob("last*.ckpt")))
+    return str(whole_last(newest))
+
+
+def whole_last(checkpoints: Path) -> Path:
+    """The last checkpoint of a run, or the one before where that is damaged or missing, which is then said.
+
+    Raises:
+        InputError: if neither can be read.
+    """
+    last, older = checkpoints / LAST, checkpoints / OLDER
+    try:
+        read_checkpoint(last)
+    except InputError as error:
+        if not older.is_file():
+            raise
+        print(f"{error}; going on from the one before, {older}")
+        read_checkpoint(older)
+        return older
+    return last
 
 
 def best_checkpoint(folder: Path) -> Path:
