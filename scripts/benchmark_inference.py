@@ -24,7 +24,7 @@ def fixed(boxes: Tensor) -> dict[str, Tensor]:
 
 def ours(model: str, image: Tensor, boxes: Tensor) -> Callable[[], None]:
     """Detect, draw and encode with one of our models."""
-    network = full_size(model, f"augmentation.test_short_side={image.shape[-1]}").to(image.device).eval()
+    network: Any = full_size(model, f"augmentation.test_short_side={image.shape[-1]}").to(image.device).eval()
     network.operating_point = OperatingPoint(min_score=1.0)  # the box stage keeps nothing, at its full cost
     detect = network.box.detect
 
@@ -77,10 +77,10 @@ def main(output: Path | None = None, device: str = "cpu") -> None:
             "torchvision mask_rcnn": theirs(image, boxes),
             "mask_rcnn": ours("mask_rcnn", image, boxes),
             "gains": ours("gains", image, boxes),
-            "paste and encode: torchvision": lambda g=grids, b=boxes, s=side: encode(
+            "paste and encode: torchvision": lambda g=grids, b=boxes, s=side: encode(  # type: ignore[misc]
                 paste_masks_in_image(g[:, None], b, (s, s))
             ),
-            "paste and encode: ours": lambda g=grids, b=boxes, s=side: RoIMasks(g, b, (s, s)).to_rle(),
+            "paste and encode: ours": lambda g=grids, b=boxes, s=side: RoIMasks(g, b, (s, s)).to_rle(),  # type: ignore[misc]
         }
         found = measure_in_turn(calls, 3, device)
         for name, result in found.items():

@@ -127,7 +127,7 @@ def coco_objects(
 ) -> tuple[COCO, COCO]:
     """The same data as pycocotools' objects."""
     side = setting.side
-    annotations, results = [], []
+    annotations, results = [], []  # type: ignore[var-annotated]
     for prediction, target in zip(predictions, targets, strict=True):
         common = {"image_id": target["image_id"], "category_id": 1}
         for mask in target["masks"]:
@@ -224,7 +224,7 @@ def main(output: Path | None = None, device: str = "cpu") -> None:
             "plain AJI loop": measure(plain_aji, setting, data, 1),
         }
         check(figures)
-        report["settings"][setting.name] = figures
+        report["settings"][setting.name] = figures  # type: ignore[assignment]
         console.print(table_of(setting, figures))
     if output is not None:
         write_json(output, report)

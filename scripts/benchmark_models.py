@@ -30,7 +30,7 @@ def measure_model(name: str, device: str, side: int = SIDE, overrides: tuple[str
     image = image.to(device)
     torch.manual_seed(0)
     # Untrained methods differ in how sure they are: without a score cut all of them draw 100 masks.
-    network = full_size(name, f"augmentation.test_short_side={side}", *overrides)
+    network: Any = full_size(name, f"augmentation.test_short_side={side}", *overrides)
     network.operating_point = OperatingPoint(min_score=0)
     calm(network)
     if hasattr(network, "rpn"):  # RoIs near the truth, as a trained RPN gives: a full share of them is foreground

@@ -15,7 +15,6 @@ from benchmark_tools import (
     print_rows,
     write_rows,
 )
-from torch import nn
 
 from gains.masks import InstanceCrops
 from gains.models.parts.roi.mask_head import mask_targets, roi_targets
@@ -27,7 +26,7 @@ TORCHVISION, SAMPLED = "torchvision mask_rcnn", "gains, 32 anomaly RoIs"
 MODELS = (TORCHVISION, "mask_rcnn", "gains", SAMPLED)
 
 
-def step(network: nn.Module, masks: InstanceCrops, device: str, dense: bool) -> Callable[[], None]:
+def step(network: Any, masks: InstanceCrops, device: str, dense: bool) -> Callable[[], None]:
     """One forward and backward pass on one 512 x 512 image; targets are made anew, as a data loader would."""
     image = torch.rand(3, SIDE, SIDE, device=device)
     network.to(device).train()
@@ -38,7 +37,7 @@ def step(network: nn.Module, masks: InstanceCrops, device: str, dense: bool) -> 
         with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
             losses: dict[str, Any] = network([image], truth)
         network.zero_grad()
-        sum(losses.values()).backward()  # type: ignore[union-attr]
+        sum(losses.values()).backward()
 
     return call
 
@@ -47,7 +46,7 @@ def target_cost(masks: InstanceCrops) -> Callable[[], None]:
     """GAMM and RoI targets of one image, what GAInS adds to a step outside the network."""
     boxes = masks.boxes.float()
     sampler = RoISampler(512, 0.25)
-    truth: dict[str, Any] = {"boxes": boxes, "labels": torch.ones(len(boxes), dtype=torch.int64), "masks": masks}
+    truth: Any = {"boxes": boxes, "labels": torch.ones(len(boxes), dtype=torch.int64), "masks": masks}
 
     def call() -> None:
         truth["anomaly"] = anomaly(masks)

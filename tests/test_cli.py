@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -23,7 +24,7 @@ def test_unknown_command_is_one_line_and_status_2(
     assert "'trian' is no command" in capsys.readouterr().err
 
 
-def test_bad_input_ends_with_a_message_and_no_stack_trace(tmp_path) -> None:
+def test_bad_input_ends_with_a_message_and_no_stack_trace(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "gains.cli", "eval", "checkpoint=nowhere.ckpt"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 2

@@ -27,7 +27,7 @@ def crops_of(*masks: np.ndarray) -> InstanceCrops:
 
 def disc(center: tuple[int, int], radius: int, size: int = 120) -> np.ndarray:
     y, x = np.mgrid[:size, :size]
-    return np.hypot(x - center[0], y - center[1]) <= radius
+    return np.hypot(x - center[0], y - center[1]) <= radius  # type: ignore[no-any-return]
 
 
 def noise_image(size: int = 120) -> np.ndarray:
@@ -35,7 +35,7 @@ def noise_image(size: int = 120) -> np.ndarray:
 
 
 def is_palette_colour(picture: np.ndarray) -> np.ndarray:
-    return (picture[..., None, :] == PALETTE).all(-1).any(-1)
+    return (picture[..., None, :] == PALETTE).all(-1).any(-1)  # type: ignore[no-any-return]
 
 
 def test_outline_is_the_inner_border_and_the_rest_is_untouched_or_tinted() -> None:

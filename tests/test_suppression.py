@@ -1,3 +1,5 @@
+from typing import Any
+
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +18,7 @@ def bar(start: tuple[int, int], end: tuple[int, int], width: int = 9) -> Dense:
     return cv2.line(np.zeros((120, 120), np.uint8), start, end, 1, width).astype(bool)
 
 
-def disk(x: int, y: int, radius: int) -> Dense:
+def disk(x: int, y: int, radius: int) -> Any:
     rows, columns = np.mgrid[:120, :120]
     return (columns - x) ** 2 + (rows - y) ** 2 <= radius**2
 
@@ -25,7 +27,7 @@ def crops(masks: list[Dense]) -> InstanceCrops:
     return InstanceCrops.from_dense(torch.from_numpy(np.stack(masks)))
 
 
-def kept(masks: list[Dense], scores: list[float], labels: list[int] | None = None, **rules: object) -> list[int]:
+def kept(masks: list[Dense], scores: list[float], labels: list[int] | None = None, **rules: Any) -> Any:
     given_labels = np.array(labels if labels is not None else [1] * len(masks))
     return mask_nms(crops(masks), np.array(scores), given_labels, **{"iou": 0.5} | rules).tolist()
 

@@ -65,7 +65,7 @@ def export_torchscript(predictor: Predictor, path: str | Path, size: tuple[int, 
         with torch.no_grad(), warnings.catch_warnings():
             # The tracer warns of every size it takes for a constant; the comparison below decides whether that matters.
             warnings.simplefilter("ignore")
-            traced = torch.jit.trace(model, (images[0],), check_trace=False)  # type: ignore[no-untyped-call]
+            traced = torch.jit.trace(model, (images[0],), check_trace=False)
             different = _compare(model, traced, images)
     # A trace can fail, now or when it runs, with any error of the code it follows.
     except Exception as error:

@@ -1,13 +1,13 @@
 """The generators: reproducible, exact, and with the overlaps, crossings and contacts they are named for."""
 
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import pytest
 from scipy import ndimage
 
 from gains.data.source import ImageRecord
-from gains.data.synthetic.base import GeneratedSource
 from gains.data.synthetic.crossing_chromosomes import CrossingChromosomes
 from gains.data.synthetic.overlapping_cells import OverlappingCells
 from gains.data.synthetic.shapes import ellipse_outline, overlap, shared_area, smooth_noise, star_shape, tube_shape
@@ -16,11 +16,12 @@ from gains.errors import InputError
 from gains.masks import InstanceCrops
 
 SIZE = 128
-GENERATORS = [OverlappingCells, CrossingChromosomes, TouchingNuclei]
+Drawn = dict[Any, list[ImageRecord]]
+GENERATORS: list[Any] = [OverlappingCells, CrossingChromosomes, TouchingNuclei]
 
 
 @pytest.fixture(scope="module")
-def drawn() -> dict[type[GeneratedSource], list[ImageRecord]]:
+def drawn() -> Drawn:
     return {generator: list(generator(12, SIZE, 7)) for generator in GENERATORS}
 
 
@@ -36,7 +37,7 @@ def gray(record: ImageRecord) -> np.ndarray:
 
 
 @pytest.mark.parametrize("generator", GENERATORS)
-def test_an_image_depends_on_seed_and_index_alone(generator: type[GeneratedSource]) -> None:
+def test_an_image_depends_on_seed_and_index_alone(generator: Any) -> None:
     few, many, other = list(generator(2, SIZE, 7)), list(generator(3, SIZE, 7)), list(generator(2, SIZE, 8))
     for first, second in zip(few, many, strict=False):
         assert np.array_equal(first.pixels, second.pixels)
@@ -47,17 +48,17 @@ def test_an_image_depends_on_seed_and_index_alone(generator: type[GeneratedSourc
 
 
 @pytest.mark.parametrize("generator", GENERATORS)
-def test_global_random_state_has_no_influence_and_is_left_alone(generator: type[GeneratedSource]) -> None:
+def test_global_random_state_has_no_influence_and_is_left_alone(generator: Any) -> None:
     np.random.seed(1)  # noqa: NPY002
-    before = np.random.get_state()[1].copy()  # noqa: NPY002
+    before = np.random.get_state(legacy=True)[1].copy()  # type: ignore[index]  # noqa: NPY002
     first = next(iter(generator(1, SIZE, 0)))
-    assert np.array_equal(np.random.get_state()[1], before)  # noqa: NPY002
+    assert np.array_equal(np.random.get_state(legacy=True)[1], before)  # type: ignore[index]  # noqa: NPY002
     np.random.seed(2)  # noqa: NPY002
     assert np.array_equal(first.pixels, next(iter(generator(1, SIZE, 0))).pixels)
 
 
 @pytest.mark.parametrize("generator", GENERATORS)
-def test_records_are_complete(generator: type[GeneratedSource], drawn: dict) -> None:
+def test_records_are_complete(generator: Any, drawn: Drawn) -> None:
     source, records = generator(12, SIZE, 7), drawn[generator]
     assert len(source) == len(records) == 12
     assert len({record.name for record in records}) == 12
@@ -73,7 +74,7 @@ def test_records_are_complete(generator: type[GeneratedSource], drawn: dict) -> 
 @pytest.mark.parametrize(
     ("generator", "smallest"), [(OverlappingCells, 30), (CrossingChromosomes, 80), (TouchingNuclei, 30)]
 )
-def test_every_mask_is_one_piece_of_a_useful_size(generator: type[GeneratedSource], smallest: int, drawn: dict) -> None:
+def test_every_mask_is_one_piece_of_a_useful_size(generator: Any, smallest: int, drawn: Drawn) -> None:
     for record in drawn[generator]:
         for mask in dense(record):
             assert mask.sum() >= smallest
@@ -83,14 +84,14 @@ def test_every_mask_is_one_piece_of_a_useful_size(generator: type[GeneratedSourc
 
 @pytest.mark.parametrize("size", [64, 256])
 @pytest.mark.parametrize("generator", GENERATORS)
-def test_objects_scale_with_the_image(generator: type[GeneratedSource], size: int) -> None:
+def test_objects_scale_with_the_image(generator: Any, size: int) -> None:
     record = next(iter(generator(1, size, 3)))
     areas = InstanceCrops.from_rle([i.mask for i in record.instances], (size, size)).areas()
     assert (areas > 0.001 * size**2).all()
     assert (areas < 0.2 * size**2).all()
 
 
-def test_cells_overlap_within_the_limit_and_hold_their_nuclei(drawn: dict) -> None:
+def test_cells_overlap_within_the_limit_and_hold_their_nuclei(drawn: Drawn) -> None:
     with_overlap = 0
     for record in drawn[OverlappingCells]:
         cells, nuclei = dense(record, "cytoplasm"), dense(record, "nucleus")
@@ -105,7 +106,7 @@ def test_cells_overlap_within_the_limit_and_hold_their_nuclei(drawn: dict) -> No
     assert with_overlap >= 8
 
 
-def test_light_is_absorbed_by_each_cell_in_turn(drawn: dict) -> None:
+def test_light_is_absorbed_by_each_cell_in_turn(drawn: Drawn) -> None:
     """Mean grey falls from background to one cell, to two cells, to nucleus, by what multiplication predicts."""
     levels: dict[str, list[float]] = {"none": [], "one": [], "two": [], "nucleus": []}
     for record in drawn[OverlappingCells]:
@@ -121,7 +122,7 @@ def test_light_is_absorbed_by_each_cell_in_turn(drawn: dict) -> None:
     assert nucleus < 0.75 * one
 
 
-def test_chromosomes_cross(drawn: dict) -> None:
+def test_chromosomes_cross(drawn: Drawn) -> None:
     """In a crossing, the shared region cuts both chromosomes in two."""
     crossings = 0
     for record in drawn[CrossingChromosomes]:
@@ -132,7 +133,7 @@ def test_chromosomes_cross(drawn: dict) -> None:
     assert crossings >= 6
 
 
-def test_chromosomes_are_long_and_bright_and_add_up(drawn: dict) -> None:
+def test_chromosomes_are_long_and_bright_and_add_up(drawn: Drawn) -> None:
     one, two = [], []
     for record in drawn[CrossingChromosomes]:
         masks, image = dense(record), gray(record)
@@ -150,7 +151,7 @@ def test_chromosomes_are_long_and_bright_and_add_up(drawn: dict) -> None:
     assert np.mean(np.array(two) / np.array(one)) > 1.3
 
 
-def test_nuclei_touch_but_never_overlap(drawn: dict) -> None:
+def test_nuclei_touch_but_never_overlap(drawn: Drawn) -> None:
     touching = total = 0
     for record in drawn[TouchingNuclei]:
         masks = dense(record)
@@ -184,7 +185,7 @@ def test_nuclei_stand_out_in_both_looks() -> None:
         ({"instances": (0, 2)}, r"instances is \[0, 2\]"),
     ],
 )
-def test_arguments_out_of_range_are_named(changed: dict, told: str) -> None:
+def test_arguments_out_of_range_are_named(changed: dict[str, Any], told: str) -> None:
     with pytest.raises(InputError, match=told):
         OverlappingCells(**{"num_images": 1, "image_size": SIZE, "seed": 0, **changed})
 

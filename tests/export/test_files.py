@@ -105,7 +105,7 @@ def test_label_layers(instances: Prediction, tmp_path: Path) -> None:
         pages = [page for page in layers if (page == index + 1).any()]
         assert len(pages) == 1
         np.testing.assert_array_equal(pages[0] == index + 1, mask)
-    _, pages = cv2.imreadmulti(str(path), flags=cv2.IMREAD_UNCHANGED)
+    _, pages = cv2.imreadmulti(str(path), flags=cv2.IMREAD_UNCHANGED)  # type: ignore[assignment]
     np.testing.assert_array_equal(np.stack(pages), layers)
 
 
@@ -140,7 +140,7 @@ def test_more_than_65535_instances_need_32_bits(tmp_path: Path) -> None:
 
 def test_imagej(instances: Prediction, tmp_path: Path) -> None:
     rois = roifile.roiread(written(instances, tmp_path, "imagej"))
-    for index, (roi, mask) in enumerate(zip(rois, masks_of(), strict=True)):
+    for index, (roi, mask) in enumerate(zip(rois, masks_of(), strict=True)):  # type: ignore[arg-type]
         assert roi.name.startswith(f"{index + 1:05d}_{instances.categories[index % 2].replace('/', '-')}_")
         rings = roi.coordinates(multi=True)
         # ImageJ fills composite shapes by the even-odd rule: a ring inside another is a hole.
@@ -185,7 +185,7 @@ def test_overlay_shows_instances_and_leaves_the_rest(tmp_path: Path) -> None:
     image = np.random.default_rng(1).integers(0, 255, (420, 400, 3), dtype=np.uint8)
     one = Prediction(InstanceCrops.from_dense(torch.from_numpy(mask[None])), np.ones(1), np.ones(1, np.int64))
     [path] = one.save(tmp_path, "one", ["overlay"], image)
-    drawn = cv2.imread(str(path))[:, :, ::-1]
+    drawn = cv2.imread(str(path))[:, :, ::-1]  # type: ignore[index]
     np.testing.assert_array_equal(drawn[~mask], image[~mask])
     assert (drawn[mask] != image[mask]).any(axis=1).mean() > 0.9
 
@@ -255,7 +255,7 @@ def test_rois_far_from_the_corner(tmp_path: Path) -> None:
     crops = InstanceCrops(torch.ones(22, dtype=torch.uint8), boxes, (8, 70_000))
     wide = Prediction(crops, np.array([0.9, 0.8]), np.ones(2, np.int64))
     [path] = wide.save(tmp_path, "wide", ["imagej"])
-    for roi, box in zip(roifile.roiread(path), boxes.tolist(), strict=True):
+    for roi, box in zip(roifile.roiread(path), boxes.tolist(), strict=True):  # type: ignore[arg-type]
         ring = np.asarray(roi.coordinates(multi=True)[0])
         assert [*ring.min(axis=0), *ring.max(axis=0)] == box
 

@@ -90,7 +90,7 @@ def test_colour_and_nan_pixels() -> None:
     masks = np.zeros((1, 4, 4), bool)
     masks[0, :2, :2] = True
     image = np.zeros((4, 4, 3), np.float32)
-    image[:2, :2] = [[[1, 2, 3], [3, 2, 1]], [[5, 2, np.nan], [7, 2, 2]]]
+    image[:2, :2] = [[[1, 2, 3], [3, 2, 1]], [[5, 2, np.nan], [7, 2, 2]]]  # type: ignore[assignment]
     [row] = instances_of(masks).measure(image).itertuples()
     assert (row.mean_red, row.mean_green, row.mean_blue) == (4, 2, 2)
 

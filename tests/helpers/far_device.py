@@ -29,17 +29,17 @@ LIBRARY = f"{Path(torch.__file__).parent}/"
 
 
 class Far(Tensor):
-    inner: Tensor
-    __torch_function__ = torch._C._disabled_torch_function_impl
+    inner: Tensor  # type: ignore[assignment]
+    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
 
     def __new__(cls, inner: Tensor) -> "Far":
         layout = {"strides": inner.stride(), "storage_offset": inner.storage_offset(), "dtype": inner.dtype}
-        far: Far = Tensor._make_wrapper_subclass(cls, inner.size(), device=DEVICE, **layout)
+        far: Far = Tensor._make_wrapper_subclass(cls, inner.size(), device=DEVICE, **layout)  # type: ignore[arg-type]
         far.inner = inner
         return far
 
     @classmethod
-    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # type: ignore[override]
         return compute(func, args, kwargs or {})
 
     def new_tensor(self, data: Any, **_: Any) -> "Far":  # type: ignore[override]
@@ -123,7 +123,7 @@ def far_device(monkeypatch: Any) -> Iterator[None]:
     monkeypatch.setattr(torch, "as_tensor", placed(torch.as_tensor))
     monkeypatch.setattr(torch, "autocast", lambda *_, **__: contextlib.nullcontext())
     waits.clear()
-    with FarDevice():
+    with FarDevice():  # type: ignore[no-untyped-call]
         yield
 
 

@@ -16,7 +16,9 @@ def category(aji: FloatArray) -> CategoryStatistics:
     """Statistics in which only AJI is of interest: its mean over images is a plain mean."""
     images = len(aji)
     empty = Ranking(np.zeros(0, np.int64), np.zeros((10, 0), bool), np.zeros((10, 0), bool), np.ones(images))
-    matches = np.stack([np.arange(images) % 3, np.ones(images), np.ones(images), np.zeros(images), np.zeros(images)], 1)
+    matches: FloatArray = np.stack(
+        [np.arange(images) % 3, np.ones(images), np.ones(images), np.zeros(images), np.zeros(images)], 1
+    )
     values = {"aji_paper": aji, "aji": aji, "aji_plus": aji}
     return CategoryStatistics(empty, empty, values, {0.5: matches, 0.75: matches}, np.ones(images), np.ones(images))
 

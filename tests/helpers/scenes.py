@@ -1,8 +1,9 @@
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from gains.contract import Target
 from gains.masks import InstanceCrops
 from gains.models.parts.roi.amodal import VisibleMasks
 from gains.models.parts.roi.mask_head import MaskPredictor
@@ -14,7 +15,7 @@ class Scene(NamedTuple):
 
     features: dict[str, Tensor]
     sizes: list[tuple[int, int]]
-    targets: list[dict[str, Any]]
+    targets: list[Target]
     proposals: list[Tensor]
     samples: RoISamples
 
@@ -31,14 +32,14 @@ def make_scene() -> Scene:
     masks[2, 12:20, 12:20] = True
     crops = InstanceCrops.from_dense(masks)
     labels = torch.tensor([1, 1, 2])
-    full = {
+    full: Target = {
         "boxes": crops.boxes.float(),
         "labels": labels,
         "masks": crops,
         "visible_masks": VisibleMasks(1)(crops, labels),
     }
     nothing = crops.select([])
-    empty = {"boxes": torch.zeros(0, 4), "labels": labels[:0], "masks": nothing, "visible_masks": nothing}
+    empty: Target = {"boxes": torch.zeros(0, 4), "labels": labels[:0], "masks": nothing, "visible_masks": nothing}
     jitter = torch.randn(3, 20, 4, generator=generator) * 3
     near = (full["boxes"][:, None] + jitter).flatten(0, 1).clamp(min=0).minimum(torch.tensor([96.0, 64, 96, 64]))
     corners = torch.rand(2, 30, 2, generator=generator) * 40

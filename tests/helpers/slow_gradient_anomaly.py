@@ -30,12 +30,12 @@ def slow_gradient_anomaly_maps(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # std of an empty window, mean of no neighbours: replaced below
         if statistic == "circular":
-            excess = [_circular_excess(masks, targets, window, overlap_gain, variant)]
+            excess = [_circular_excess(masks, targets, window, overlap_gain, variant)]  # type: ignore[arg-type]
         else:
-            excess = [_excess(masks, targets, window, overlap_gain, variant, sign) for sign in (1, -1)]
+            excess = [_excess(masks, targets, window, overlap_gain, variant, sign) for sign in (1, -1)]  # type: ignore[arg-type]
     maps = np.ones(masks.shape)
     for i in np.flatnonzero(targets):
-        if masks[i].any() and _others(masks, targets, i, window, variant):
+        if masks[i].any() and _others(masks, targets, i, window, variant):  # type: ignore[arg-type]
             maps[i] = np.mean([_normalise(one[i], masks[i], gain) for one in excess], axis=0)
     return maps
 
@@ -50,7 +50,7 @@ def _gradient(mask: Mask) -> tuple[Array, Array]:
 def _normalise(excess: Array, mask: Mask, gain: float) -> Array:
     magnitude = np.hypot(*_gradient(mask))
     weighted = excess * magnitude / magnitude.max()
-    return 1 + gain * weighted / (weighted.max() + 1e-7)
+    return 1 + gain * weighted / (weighted.max() + 1e-7)  # type: ignore[no-any-return]
 
 
 def _others(masks: Mask, targets: Mask, i: int, window: int, variant: str) -> list[int]:
@@ -92,9 +92,9 @@ def _excess(masks: Mask, targets: Mask, window: int, overlap_gain: float, varian
             dy, dx = _gradient(masks[i])
             angles[i] = np.where(masks[i], np.arctan2(dy, sign * dx), SENTINEL)
     for i in np.flatnonzero(targets):
-        others = _others(masks, targets, i, window, variant)
+        others = _others(masks, targets, i, window, variant)  # type: ignore[arg-type]
         if masks[i].any() and others:
-            own[i], excess[i] = _window_anomalies(angles, masks, i, others, window, variant)
+            own[i], excess[i] = _window_anomalies(angles, masks, i, others, window, variant)  # type: ignore[arg-type]
     for i in np.flatnonzero(targets):
         for k in [i] if variant == "nuclei" else range(len(masks)):
             excess[i] = np.maximum(excess[i] - own[k], 0)
@@ -120,11 +120,11 @@ def _window_anomalies(
         return sliding_window_view(field, (window, window))[rows, columns]
 
     theta, inside = windows(angles[i]), windows(masks[i])
-    whole, within = theta.std((-1, -2)), theta.std((-1, -2), where=inside)
+    whole, within = theta.std((-1, -2)), theta.std((-1, -2), where=inside)  # type: ignore[arg-type]
     pairs = []
     for k in others:
         other_theta, other_inside = windows(angles[k]), windows(masks[k])
-        pair = (other_theta - theta).std((-1, -2))
+        pair = (other_theta - theta).std((-1, -2))  # type: ignore[operator]
         if variant != "nuclei":
             pooled = np.concatenate([other_theta, theta], -1)
             pair = np.minimum(pair, pooled.std((-1, -2), where=np.concatenate([other_inside, inside], -1)))
@@ -168,17 +168,17 @@ def _circular_excess(masks: Mask, targets: Mask, window: int, overlap_gain: floa
             sums[i] = np.zeros((3, *masks.shape[1:]))
 
     def dispersion(total: Array) -> Array:
-        return 1 - np.hypot(total[0], total[1]) / np.maximum(total[2], 1e-9)
+        return 1 - np.hypot(total[0], total[1]) / np.maximum(total[2], 1e-9)  # type: ignore[no-any-return]
 
     excess = np.zeros(masks.shape)
     own = np.zeros(masks.shape)
     for i in sums:
         own[i] = np.where(sums[i][2] > 0, dispersion(sums[i]), 0)
     for i in sums:
-        others = _others(masks, targets, i, window, variant)
+        others = _others(masks, targets, i, window, variant)  # type: ignore[arg-type]
         if not others:
             continue
-        mutual = np.mean([dispersion(sums[i] + sums[k]) for k in others], axis=0)
+        mutual = np.mean([dispersion(sums[i] + sums[k]) for k in others], axis=0)  # type: ignore[index]
         subtracted = own[i] if variant == "nuclei" else own.sum(0)
         excess[i] = np.where(sums[i][2] > 0, np.maximum(mutual - subtracted, 0), 0)
         if variant != "nuclei":

@@ -81,7 +81,7 @@ def write_packed(path: Path, pixels: npt.NDArray[np.uint8], bits: int, photometr
     """A TIFF file of few bits, which tifffile reads but does not write: its bytes and their tags."""
     packed = np.packbits(np.unpackbits(pixels[..., None], axis=2)[:, :, 8 - bits :].reshape(len(pixels), -1), axis=1)
     tifffile.imwrite(path, packed, photometric=photometric)
-    with tifffile.TiffFile(path, mode="r+b") as file:
+    with tifffile.TiffFile(path, mode="r+") as file:
         file.pages[0].tags["ImageWidth"].overwrite(pixels.shape[1])
         file.pages[0].tags["BitsPerSample"].overwrite(bits)
 

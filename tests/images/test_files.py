@@ -2,6 +2,7 @@ import struct
 import tracemalloc
 import zlib
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -68,7 +69,9 @@ def test_palette_becomes_rgb_in_images_and_stays_an_index_in_labels(tmp_path: Pa
 @pytest.mark.parametrize("shape", [(7, 9), (7, 9, 3)])
 @pytest.mark.parametrize("compression", [None, "zlib", "lzw"])
 def test_tiff_keeps_its_range(tmp_path: Path, dtype: type, shape: tuple[int, ...], compression: str | None) -> None:
-    pixels = (np.random.default_rng(0).random(shape) * (1 if dtype == np.float32 else 250)).astype(dtype)
+    pixels: npt.NDArray[Any] = (np.random.default_rng(0).random(shape) * (1 if dtype == np.float32 else 250)).astype(
+        dtype
+    )
     photometric = "rgb" if len(shape) == 3 else "minisblack"
     tifffile.imwrite(tmp_path / "a.tif", pixels, photometric=photometric, compression=compression)
     result = read_image(tmp_path / "a.tif")
@@ -103,7 +106,7 @@ def test_stack_is_refused(tmp_path: Path) -> None:
 def test_jpeg_agrees_with_opencv(tmp_path: Path) -> None:
     smooth = np.add.outer(np.arange(32), np.arange(32))[..., None] * np.array([1, 2, 3])
     Image.fromarray(smooth.astype(np.uint8)).save(tmp_path / "a.jpg", quality=90)
-    expected = cv2.imread(str(tmp_path / "a.jpg"))[:, :, ::-1]
+    expected = cv2.imread(str(tmp_path / "a.jpg"))[:, :, ::-1]  # type: ignore[index]
     assert np.abs(read_image(tmp_path / "a.jpg").astype(int) - expected).max() <= 2
 
 
@@ -149,7 +152,9 @@ def test_missing_file_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize("shape", [(7, 9), (7, 9, 3)])
 @pytest.mark.parametrize(("suffix", "dtype"), [(".png", np.uint8), (".png", np.uint16), (".tif", np.float32)])
 def test_what_is_written_is_read_back(tmp_path: Path, shape: tuple[int, ...], suffix: str, dtype: type) -> None:
-    pixels = (np.random.default_rng(0).random(shape) * (1 if dtype == np.float32 else 255)).astype(dtype)
+    pixels: npt.NDArray[Any] = (np.random.default_rng(0).random(shape) * (1 if dtype == np.float32 else 255)).astype(
+        dtype
+    )
     write_image(tmp_path / f"a{suffix}", pixels)
     result = read_image(tmp_path / f"a{suffix}")
     assert result.dtype == dtype

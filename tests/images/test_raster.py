@@ -145,7 +145,7 @@ def test_a_file_that_claims_a_size_it_has_not_is_refused_at_once(
 ) -> None:
     path = tmp_path / "bomb.tif"
     tifffile.imwrite(path, GRAY, **stored)
-    with tifffile.TiffFile(path, mode="r+b") as file:
+    with tifffile.TiffFile(path, mode="r+") as file:
         file.pages[0].tags[tag].overwrite(2_000_000_000)
     with pytest.raises(InputError, match=r"bomb\.tif (is a damaged TIFF|has .* pixels to be decoded in one piece)"):
         open_rasters(path)

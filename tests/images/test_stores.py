@@ -154,7 +154,7 @@ class FakeNd2:
         self.sizes = {"P": 2, "C": 3, "Y": 61, "X": 83}
 
     def read_frame(self, frame_index: int) -> npt.NDArray[Any]:
-        return self.pixels[frame_index]
+        return self.pixels[frame_index]  # type: ignore[no-any-return]
 
     def close(self) -> None:
         pass

@@ -151,7 +151,7 @@ def in_one_of_two(rank: int, folder: Path) -> None:
 def test_two_processes_give_the_numbers_of_one(tmp_path: Path) -> None:
     evaluator = evaluator_of(scene_of_five())
     expected, rows = evaluator.compute(), evaluator.per_image()
-    multiprocessing.start_processes(in_one_of_two, (tmp_path,), nprocs=2, start_method="fork")
+    multiprocessing.start_processes(in_one_of_two, (tmp_path,), nprocs=2, start_method="fork")  # type: ignore[attr-defined, no-untyped-call]
     for rank in range(2):
         results, per_image, own = torch.load(tmp_path / f"{rank}.pt", weights_only=False)
         assert results == expected

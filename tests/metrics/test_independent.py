@@ -20,7 +20,7 @@ def label_images(seed: int) -> tuple[Labels, Labels]:
     """Voronoi-like cells with gaps, and a version with cells eroded, moved, merged and lost."""
     random = np.random.default_rng(seed)
     seeds = random.integers(0, SIDE, (14, 2))
-    grid = np.stack(np.mgrid[:SIDE, :SIDE], -1)
+    grid = np.moveaxis(np.mgrid[:SIDE, :SIDE], 0, -1)
     distance = np.linalg.norm(grid[:, :, None] - seeds, axis=-1)
     truth = np.where(distance.min(-1) < 7, distance.argmin(-1) + 1, 0)
     found = np.roll(truth, 1, 1)

@@ -81,7 +81,7 @@ def test_roi_targets_are_whole_visible_and_their_difference() -> None:
     boxes = torch.tensor([[2.0, 2, 22, 22], [3.3, 1.2, 20.9, 24.6], [12, 7, 40, 30], [42, 2, 47, 8]])
     matched = torch.tensor([0, 0, 1, 2])
     samples = RoISamples([boxes], [labels[matched]], [matched], [masks.boxes.float()[matched]])
-    whole, visible, hidden = amodal_targets(samples, [target])
+    whole, visible, hidden = amodal_targets(samples, [target])  # type: ignore[list-item]
     assert torch.equal(whole, visible + hidden)
     assert set(hidden.unique().tolist()) <= {0.0, 1.0}
     assert not (visible * hidden).any()

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 import torch
 
@@ -9,7 +11,7 @@ SMALLEST = ("model.width={fpn: 16, box: 32, mask: 16}", "augmentation.test_short
 
 
 def test_an_untrained_network_in_one_line() -> None:
-    network = gains.build_network("mask_rcnn", *SMALLEST, num_classes=3)
+    network: Any = gains.build_network("mask_rcnn", *SMALLEST, num_classes=3)
     assert network.box.head.predictor.cls_score.out_features == 4
     [found] = network.eval()([torch.rand(3, 64, 64)])
     assert {"boxes", "labels", "scores", "masks"} <= set(found)
@@ -24,7 +26,7 @@ def test_name_configuration_and_plan_build_the_same() -> None:
         lambda: build_plan(network_plan(config)),
     ):
         torch.manual_seed(3)
-        networks.append(build())
+        networks.append(build())  # type: ignore[no-untyped-call]
     first, *others = (network.state_dict() for network in networks)
     for state in others:
         assert list(state) == list(first)

@@ -54,7 +54,7 @@ def test_what_is_written_is_read(path: Path, recipe: Recipe, state: dict[str, Te
 def test_the_operating_point_is_set_anew_in_memory_or_in_the_file(path: Path) -> None:
     network, found = load_network(path, {"nms_iou": 0.7, "max_detections": None})
     expected = replace(POINT, nms_iou=0.7)
-    assert (network.operating_point, found.operating_point) == (expected, expected)
+    assert (network.operating_point, found.operating_point) == (expected, expected)  # type: ignore[comparison-overlap]
     assert read_checkpoint(path).recipe.operating_point == POINT
     store_operating_point(path, expected)
     stored = read_checkpoint(path)
@@ -163,4 +163,4 @@ def test_recipes_with_missing_foreign_or_wrong_entries_are_refused_in_one_line(
 def test_what_is_no_weight_is_refused(tmp_path: Path, recipe: Recipe, state: dict[str, Tensor]) -> None:
     for strange in ({"network.extra": [1, 2]}, {"elsewhere.bias": torch.zeros(1)}, {5: torch.zeros(1)}):
         with pytest.raises(InputError, match="no weight of a network"):
-            read_checkpoint(save(tmp_path / "a.ckpt", state | strange, seal(recipe, state)))
+            read_checkpoint(save(tmp_path / "a.ckpt", state | strange, seal(recipe, state)))  # type: ignore[arg-type]

@@ -39,7 +39,7 @@ def assemble(name: str, num_classes: int) -> tuple[nn.Module, dict[str, Callable
     label = "target_label=1" if num_classes == 2 else "target_label=null"
     config = compose("train", f"model={name}", f"num_classes={num_classes}", label, *SMALLEST)
     torch.manual_seed(1)
-    network = build_network(config)
+    network: Any = build_network(config)
     network.operating_point = OperatingPoint(min_score=0.0, max_detections=20)  # untrained, it is sure of nothing
     derived = instantiate(config.model.targets, _convert_="all")
     return network, {name: derive for name, derive in derived.items() if derive is not None}
@@ -56,7 +56,10 @@ def make_images() -> list[Tensor]:
 
 
 def make_target(
-    derived: dict[str, Callable[..., Any]], num_classes: int, size: tuple[int, int], boxes: list[tuple[int, ...]]
+    derived: dict[str, Callable[..., Any]],
+    num_classes: int,
+    size: tuple[int, int],
+    boxes: list[tuple[int, int, int, int]],
 ) -> dict[str, Any]:
     masks = torch.zeros(len(boxes), *size, dtype=torch.bool)
     for mask, (x0, y0, x1, y1) in zip(masks, boxes, strict=True):

@@ -31,7 +31,7 @@ def target(order: list[int]) -> dict[str, Any]:
 
 
 def truth(order: list[int]) -> Truth:
-    return _truth(target(order), SIZE, CPU)
+    return _truth(target(order), SIZE, CPU)  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def test_a_query_inside_an_instance_is_preferred_to_the_right_prediction_elsewhe
 def test_each_instance_gets_one_pixel_it_touches() -> None:
     wanted = truth([0, 1, 2])
     logits = torch.randn(1, 3, 4, 6)
-    ((pixels, instances),) = match_pixels(Proposals(*[torch.zeros(0)] * 3, logits), [wanted])
+    ((pixels, instances),) = match_pixels(Proposals(*[torch.zeros(0)] * 3, logits), [wanted])  # type: ignore[call-arg]
     probability = logits[0].softmax(0)
     assert instances.sort().values.tolist() == [0, 1, 2]
     assert len(set(pixels.tolist())) == 3
@@ -95,7 +95,7 @@ def test_a_perfect_output_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None
     masks = torch.zeros(2, *SIZE, dtype=torch.bool)
     masks[0, 16:40, 8:64] = True
     masks[1, 24:64, 40:96] = True
-    wanted = _truth({"labels": torch.tensor([2, 1]), "masks": InstanceCrops.from_dense(masks)}, SIZE, CPU)
+    wanted = _truth({"labels": torch.tensor([2, 1]), "masks": InstanceCrops.from_dense(masks)}, SIZE, CPU)  # type: ignore[typeddict-item]
     output = output_for(wanted, [4, 1])
     match = [(torch.tensor([4, 1]), torch.tensor([0, 1]))]
     assert class_loss(output, [wanted], match) < 1e-3

@@ -1,9 +1,11 @@
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from gains.contract import Target
 from gains.masks import InstanceCrops
 from gains.models.gains import AnomalyBranch, FusionUnit, GAInSMaskBranch, anomaly_loss
 from gains.models.mask_rcnn import MaskBranch
@@ -12,14 +14,14 @@ from gains.models.parts.roi.sampling import RoISamples
 from helpers.scenes import make_decided
 
 
-def scene() -> tuple[dict[str, torch.Tensor], RoISamples, list[dict]]:
+def scene() -> tuple[dict[str, torch.Tensor], RoISamples, list[Target]]:
     """Two overlapping squares, one image, three foreground RoIs and one of background."""
     masks = torch.zeros(2, 64, 64, dtype=torch.bool)
     masks[0, 8:40, 8:40] = True
     masks[1, 24:56, 24:56] = True
     crops = InstanceCrops.from_dense(masks)
     anomaly = InstanceCrops(crops.values.float() * 0.5 + 1, crops.boxes, crops.size, 1.0)
-    target = {"boxes": crops.boxes.float(), "labels": torch.tensor([1, 2]), "masks": crops, "anomaly": anomaly}
+    target: Target = {"boxes": crops.boxes.float(), "labels": torch.tensor([1, 2]), "masks": crops, "anomaly": anomaly}
     boxes = torch.tensor([[8.0, 8, 40, 40], [24, 24, 56, 56], [10, 6, 42, 44], [0, 0, 10, 10]])
     matched = torch.tensor([0, 1, 0, 0])
     samples = RoISamples([boxes], [torch.tensor([1, 2, 1, 0])], [matched], [target["boxes"][matched]])
@@ -41,7 +43,7 @@ def test_losses_and_gradients_match_the_published_code(shared: Path, case: str) 
     )
     labels = torch.from_numpy(golden["roi_classes"]).long() + 1
     samples = RoISamples([boxes], [labels], [instance], [boxes])
-    target = [{"masks": masks, "anomaly": anomaly}]
+    target: Any = [{"masks": masks, "anomaly": anomaly}]
 
     mask_target = mask_targets(samples, target)
     map_target = roi_targets(samples, target, lambda entry: entry["anomaly"])
@@ -56,11 +58,11 @@ def test_losses_and_gradients_match_the_published_code(shared: Path, case: str) 
     assert mask_loss(logits, labels, mask_target).item() == pytest.approx(float(golden["loss_mask_plain"]), abs=1e-6)
     assert squared.item() == pytest.approx(float(golden["loss_anomaly"]), abs=1e-6)
     (weighted + squared).backward()
-    np.testing.assert_allclose(logits.grad, golden["grad_mask_logits"], atol=1e-6)
-    np.testing.assert_allclose(values.grad, golden["grad_anomaly_logits"], atol=1e-6)
+    np.testing.assert_allclose(logits.grad, golden["grad_mask_logits"], atol=1e-6)  # type: ignore[arg-type]
+    np.testing.assert_allclose(values.grad, golden["grad_anomaly_logits"], atol=1e-6)  # type: ignore[arg-type]
 
 
-def branch(**settings: object) -> GAInSMaskBranch:
+def branch(**settings: Any) -> Any:
     torch.manual_seed(3)
     head, anomaly = MaskHead(16, 16, 2), AnomalyBranch(16, 16, 2)
     return GAInSMaskBranch(head, anomaly if settings.pop("with_anomaly", True) else None, **settings)
@@ -161,7 +163,7 @@ def test_fusion_concat_is_one_convolution_of_twice_the_width() -> None:
 
 def test_wrong_settings_are_named() -> None:
     with pytest.raises(ValueError, match="fusion='mean'"):
-        FusionUnit(4, 4, "mean")
+        FusionUnit(4, 4, "mean")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="concat"):
         FusionUnit(4, 6, "sum")
     with pytest.raises(ValueError, match="predict_anomaly"):

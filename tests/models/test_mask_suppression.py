@@ -41,13 +41,13 @@ class Masks(nn.Module):
 
 
 @pytest.fixture
-def network(build: Callable[..., nn.Module]) -> nn.Module:
+def network(build: Callable[..., Any]) -> Any:
     network = build("mask_rcnn", *TINY, num_classes=1).eval()
     network.box, network.mask = Boxes(), Masks()
     return network
 
 
-def scores(network: nn.Module, **settings: Any) -> list[float]:
+def scores(network: Any, **settings: Any) -> list[float]:
     network.operating_point = OperatingPoint(**settings)
     with torch.no_grad():
         [found] = network([torch.rand(3, SIDE, SIDE)])
@@ -55,12 +55,12 @@ def scores(network: nn.Module, **settings: Any) -> list[float]:
     return [round(score, 2) for score in found["scores"].tolist()]
 
 
-def test_crossing_objects_survive_nms_on_masks(network: nn.Module) -> None:
+def test_crossing_objects_survive_nms_on_masks(network: Any) -> None:
     assert scores(network, nms="box") == [0.9, 0.6]
     assert scores(network, nms="mask") == [0.9, 0.8, 0.6]
 
 
-def test_the_cap_comes_after_the_suppression(network: nn.Module) -> None:
+def test_the_cap_comes_after_the_suppression(network: Any) -> None:
     assert scores(network, nms="mask", max_detections=2) == [0.9, 0.8]
     assert scores(network, nms="mask", max_detections=1) == [0.9]
 
@@ -70,10 +70,10 @@ def test_every_kind_of_method_takes_it(build: Callable[..., nn.Module], name: st
     torch.manual_seed(1)
     network = build(name, *TINY, target_label=1).eval()
     image = torch.rand(3, SIDE, SIDE)
-    network.operating_point = OperatingPoint(min_score=0.0, nms="mask", nms_iou=0.3, max_detections=15)
+    network.operating_point = OperatingPoint(min_score=0.0, nms="mask", nms_iou=0.3, max_detections=15)  # type: ignore[assignment]
     with torch.no_grad():
         [found] = network([image])
-        network.operating_point = network.operating_point.candidates()
+        network.operating_point = network.operating_point.candidates()  # type: ignore[operator]
         [before] = network([image])
     assert 0 < len(found["scores"]) <= 15 <= len(before["scores"])
     assert (found["scores"].diff() <= 0).all()

@@ -1,19 +1,21 @@
 """Every method learns four generated images by heart: whatever loss, target or mask is wrong, it cannot."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import pytest
 import torch
 from hydra.utils import instantiate
 from torch import Tensor, nn
 
-from gains.config import compose
+from gains.config import compose, config_folder
 from gains.data.synthetic.overlapping_cells import OverlappingCells
 from gains.masks import InstanceCrops
 from gains.metrics.evaluator import InstanceSegmentationEvaluator
 from gains.models.build import build_network
 
+METHODS = sorted(path.stem for path in (config_folder() / "model").glob("*.yaml") if not path.stem.endswith("_r101"))
 SMALLEST = [
     "num_classes=1",
     "target_label=1",
@@ -25,8 +27,9 @@ SMALLEST = [
 ]
 
 
-class Budget(NamedTuple):
-    """What a method needs to reach AP50 0.9.
+@dataclass(frozen=True)
+class Budget:
+    """What a method needs to reach AP50 0.9: ``overfit`` of its YAML, which has to be there.
 
     Attributes:
         steps: of all four images at once.
@@ -35,26 +38,15 @@ class Budget(NamedTuple):
         width: of the pyramid and the mask heads.
     """
 
-    steps: int = 80
-    lr: float = 3e-3
-    side: int = 64
-    width: int = 24
+    steps: int
+    lr: float
+    side: int
+    width: int
 
 
-BUDGETS = {
-    "mask_rcnn": Budget(),
-    "gains": Budget(),
-    "mask_scoring_rcnn": Budget(),
-    "pisa": Budget(),
-    "pointrend": Budget(),
-    "cascade_rcnn": Budget(),
-    "cascade_rcnn_b": Budget(steps=70),
-    "htc": Budget(steps=60),
-    "occlusion_rcnn": Budget(lr=2e-3),  # faster, and the visible head stays at a constant
-    "donet": Budget(),
-    "condinst": Budget(lr=2e-3),  # faster, and the eight channels of a mask network may die at once
-    "fastinst": Budget(steps=100, lr=2e-3, width=32),
-}
+def budget_of(name: str) -> Budget:
+    """A method's budget."""
+    return Budget(**compose("train", f"model={name}").model.overfit)
 
 
 def assemble(name: str, budget: Budget) -> tuple[nn.Module, dict[str, Callable[..., Any]]]:
@@ -62,7 +54,7 @@ def assemble(name: str, budget: Budget) -> tuple[nn.Module, dict[str, Callable[.
     width = f"model.width={{fpn: {budget.width}, box: 64, mask: {budget.width}}}"
     given = [f"model={name}", f"augmentation.test_short_side={budget.side}", width, *SMALLEST]
     config = compose("train", *given)
-    network = build_network(config)
+    network: Any = build_network(config)
     # Three quarters of the backbone's weights, which would take half the time to see 2 x 2 cells.
     network.backbone.body.layer4.requires_grad_(False)
     derived = instantiate(config.model.targets, _convert_="all")
@@ -102,10 +94,10 @@ def average_precision_50(network: nn.Module, images: list[Tensor], targets: list
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", BUDGETS)
+@pytest.mark.parametrize("name", METHODS)
 def test_four_images_are_learned_by_heart(name: str) -> None:
+    budget = budget_of(name)
     torch.manual_seed(1)
-    budget = BUDGETS[name]
     network, derived = assemble(name, budget)
     images, targets = four_images(budget.side, derived)
     train(network, images, targets, budget)

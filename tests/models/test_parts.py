@@ -36,9 +36,9 @@ def test_overlaps_with_anchors_block_by_block(count: int) -> None:
 
 def test_mask_predictor_is_a_transposed_and_a_1x1_convolution() -> None:
     predictor = MaskPredictor(6, 3).double()
-    torch.nn.init.normal_(predictor.upsample.bias)
+    torch.nn.init.normal_(predictor.upsample.bias)  # type: ignore[arg-type]
     torch.nn.init.normal_(predictor.logits.weight)
-    torch.nn.init.normal_(predictor.logits.bias)
+    torch.nn.init.normal_(predictor.logits.bias)  # type: ignore[arg-type]
     layers = list(predictor.parameters())
     features = torch.randn(5, 6, 4, 7, dtype=torch.float64, requires_grad=True)
     ours, theirs = predictor(features), predictor.logits(predictor.upsample(features).relu())
@@ -66,7 +66,8 @@ def test_frozen_norm_is_torchvisions_in_place_and_keeps_the_precision() -> None:
 
 
 def test_boxes_match_the_ground_truth_of_highest_iou() -> None:
-    boxes, target = random_boxes(80), {"boxes": random_boxes(6), "labels": torch.tensor([1, 2, 3, 1, 2, 3])}
+    boxes = random_boxes(80)
+    target: Any = {"boxes": random_boxes(6), "labels": torch.tensor([1, 2, 3, 1, 2, 3])}
     found = match([boxes], [target], 0.4)
     overlaps = box_iou(boxes, target["boxes"])
     for row in range(80):
@@ -81,7 +82,7 @@ def test_boxes_match_the_ground_truth_of_highest_iou() -> None:
 
 
 def test_without_ground_truth_all_is_background() -> None:
-    target = {"boxes": torch.zeros(0, 4), "labels": torch.zeros(0, dtype=torch.int64)}
+    target: Any = {"boxes": torch.zeros(0, 4), "labels": torch.zeros(0, dtype=torch.int64)}
     found = RoISampler(16)([random_boxes(40)], [target])
     assert found.labels[0].tolist() == [0] * 16
     assert len(found.positives().boxes[0]) == 0

@@ -127,7 +127,7 @@ def test_carl_raises_the_score_of_boxes_located_better_than_the_mean() -> None:
     scores = torch.tensor([0.5, 0.6, 0.4], requires_grad=True)
     distance = torch.tensor([0.1, 0.5, 0.9])
     (carl_weights(scores) * distance).sum().backward()
-    assert scores.grad[0] < 0 < scores.grad[2]
+    assert scores.grad[0] < 0 < scores.grad[2]  # type: ignore[index]
 
 
 def test_losses_keep_the_plain_total_but_move_the_gradient(scene: Any) -> None:

@@ -117,7 +117,7 @@ def test_mask_branch_trains_on_boxes_refined_for_the_true_class(scene: Any) -> N
 
 def test_coarse_head_reads_the_finest_level_on_a_grid_of_14(scene: Any) -> None:
     """On a map that holds x in pixels, with a convolution that averages: the x of the 7 x 7 cells' centres."""
-    head = CoarseMaskHead(1, 1, 8, 1)
+    head: Any = CoarseMaskHead(1, 1, 8, 1)
     torch.nn.init.constant_(head.reduce[0].weight, 0.25)
     head.vectors = torch.nn.Identity()
     head.predictor = torch.nn.Identity()

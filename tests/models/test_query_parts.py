@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 import torch
 from scipy.ndimage import maximum_filter
@@ -21,7 +23,7 @@ def test_pixel_decoder_gives_strides_8_and_16_whatever_the_size() -> None:
 
 def test_five_isolated_peaks_are_among_the_queries() -> None:
     peaks = [(1, 1), (2, 15), (9, 9), (15, 2), (14, 16)]
-    module = QueryProposal(8, 1, queries=10)
+    module: Any = QueryProposal(8, 1, queries=10)
     # Class logit is the first channel, which is high on a broad hill and low but peaked elsewhere.
     features = torch.zeros(1, 8, 18, 18)
     features[0, 0, 3:8, 4:14] = 3 + torch.linspace(0, 0.5, 10)

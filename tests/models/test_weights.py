@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 from urllib.error import URLError
 
 import pytest
@@ -17,7 +18,7 @@ from gains.models.weights import load_weights
 
 
 class Detector(nn.Module):
-    def __init__(self, resnet: str = "resnet18", norm: str = "frozen", channels: int = 256) -> None:
+    def __init__(self, resnet: Any = "resnet18", norm: Any = "frozen", channels: int = 256) -> None:
         super().__init__()
         self.backbone = resnet_fpn(resnet, channels, norm, 3)
         self.rpn = build_rpn(channels)
@@ -46,7 +47,7 @@ def test_torchvision_detector_fills_every_layer_but_class_dependent_ones(tmp_pat
     # Ours has one mask channel per class and none for background.
     assert filled.missing == ["mask.head.predictor.logits.bias", "mask.head.predictor.logits.weight"]
     assert str(filled).endswith("2 were not in them or have another shape and start anew: mask.head.predictor.logits")
-    assert torch.equal(network.mask.head.trunk[4].weight, theirs.roi_heads.mask_head[2][0].weight)
+    assert torch.equal(network.mask.head.trunk[4].weight, theirs.roi_heads.mask_head[2][0].weight)  # type: ignore[index]
 
 
 @pytest.mark.parametrize("model", ["fastinst", "condinst", "htc", "donet", "gains"])
@@ -99,7 +100,7 @@ def test_unreachable_download_says_what_to_pass_instead(monkeypatch: pytest.Monk
 
     monkeypatch.setattr(torch.hub, "load_state_dict_from_url", unreachable)
     monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", unreachable)
-    assert weights_module.load_weights
+    assert weights_module.load_weights  # type: ignore[truthy-function]
     with pytest.raises(InputError, match=r"model\.weights=PATH.*model/pretrained=none"):
         load_weights(Detector(), "imagenet", "resnet18")
     with pytest.raises(InputError, match=r"weights=coco"):

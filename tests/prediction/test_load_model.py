@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 
@@ -52,13 +53,15 @@ def test_an_image_that_fits_gives_what_the_network_gives(checkpoint: Path) -> No
         np.testing.assert_array_equal(found.mask(index), dense[solid[index]])
         left, top, right, bottom = found.boxes[index]
         assert found.crop(index).shape == (bottom - top, right - left)
-        assert found.crop(index).any(0)[[0, -1]].all()
+        assert found.crop(index).any(0)[[0, -1]].all()  # type: ignore[index]
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 300), (40, 30), (40, 30, 4), (130, 97, 3)])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32, np.float64, bool])
 def test_any_image(model: Predictor, shape: tuple[int, ...], dtype: type) -> None:
-    image = (np.random.default_rng(0).uniform(size=shape) * (1 if dtype is np.float64 else 200)).astype(dtype)
+    image: npt.NDArray[Any] = (
+        np.random.default_rng(0).uniform(size=shape) * (1 if dtype is np.float64 else 200)
+    ).astype(dtype)
     assert model.predict(image).size == shape[:2]
 
 

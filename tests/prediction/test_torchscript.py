@@ -84,7 +84,7 @@ def test_pointrend_whose_steps_depend_on_the_detections_is_refused(tmp_path: Pat
 def test_a_trace_that_differs_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     predictor = predictor_of("mask_rcnn")
     trace, other = torch.jit.trace, Traceable(predictor_of("mask_rcnn", seed=1).network).eval()
-    monkeypatch.setattr(torch.jit, "trace", lambda model, *given, **options: trace(other, *given, **options))
+    monkeypatch.setattr(torch.jit, "trace", lambda model, *given, **options: trace(other, *given, **options))  # type: ignore[no-untyped-call]
     with pytest.raises(InputError, match="a trace of it gives"):
         export_torchscript(predictor, tmp_path / "model.pt", SIZE)
     assert not list(tmp_path.iterdir())

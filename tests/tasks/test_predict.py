@@ -36,9 +36,9 @@ ALL = list(FORMATS)
 
 
 def configured(**settings: Any) -> DictConfig:
-    return OmegaConf.merge(
+    return OmegaConf.merge(  # type: ignore[return-value]
         compose("predict"),
-        {"tile": 96, "accelerator": "cpu", "trust": ["helpers"], "formats": ["coco", "csv"], **settings},
+        {"tile": 96, "accelerator": "cpu", "trust": ["helpers"], "formats": ["coco", "csv"], **settings},  # type: ignore[dict-item]
     )
 
 
@@ -107,8 +107,8 @@ def test_a_format_is_a_writer_and_a_line(settings: dict[str, Any], monkeypatch: 
 
 def test_done_images_are_skipped_until_overwritten(settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     saved: list[str] = []
-    original = predict.save_image
-    monkeypatch.setattr(predict, "save_image", lambda *given: saved.append(given[1]) or original(*given))
+    original = predict.save_image  # type: ignore[attr-defined]
+    monkeypatch.setattr(predict, "save_image", lambda *given: saved.append(given[1]) or original(*given))  # type: ignore[func-returns-value]
     predict.run(configured(**settings))
     (Path(settings["output"]) / "plate1.csv").unlink()
     write_images(Path(settings["input"]), 4)

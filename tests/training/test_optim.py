@@ -25,4 +25,4 @@ def test_groups_hold_every_trainable_parameter_once() -> None:
     network["head"].bias.requires_grad_(False)
     groups = {group["part"]: group["params"] for group in parameter_groups(network)}
     assert {part: len(parameters) for part, parameters in groups.items()} == {"backbone": 2, "norm": 2, "rest": 1}
-    assert torch.equal(groups["rest"][0], network["head"].weight)
+    assert torch.equal(groups["rest"][0], network["head"].weight)  # type: ignore[arg-type]

@@ -72,7 +72,7 @@ def test_each_corrupt_file(shared: Path, tmp_path: Path, name: str) -> None:
         # Nothing is wrong with it but its rarity: it has to come through with all 16 bits.
         prepare(tmp_path / "root", "dataset=coco", f"dataset.source={coco_of(path, tmp_path / 'in', 64, 80)}")
         pixels = read_image(tmp_path / "root/images/rgba_16bit.png")
-        assert (pixels.shape, pixels.dtype) == ((64, 80, 3), np.uint16)
+        assert (pixels.shape, pixels.dtype) == ((64, 80, 3), np.uint16)  # type: ignore[comparison-overlap]
         assert pixels.max() > 255
     elif name.endswith(".png"):
         refused(tmp_path / "out", name, "dataset=coco", f"dataset.source={coco_of(path, tmp_path / 'in')}")
