@@ -292,7 +292,7 @@ def test_at_inference_there_are_enough_proposals_for_what_may_be_kept(build: Cal
         or [{"boxes": torch.zeros(0, 4), "labels": torch.zeros(0, dtype=torch.int64), "scores": torch.zeros(0)}]
     )
     for cap in (5, 20, 50):
-        network.operating_point = OperatingPoint(max_detections=cap)
+        network.operating_point = OperatingPoint(max_detections=cap)  # type: ignore[assignment]
         network.eval()([torch.rand(3, 128, 128)])
     assert proposed[0] == 20
     assert 20 < proposed[1] <= 60 < proposed[2] <= 150
