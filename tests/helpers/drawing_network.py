@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import albumentations as A
 import numpy as np
@@ -32,7 +32,7 @@ SIDE = 24
 class Noise:
     """Images of noise, each with one rectangle annotated."""
 
-    categories = ("cell",)
+    categories: ClassVar = ["cell"]
 
     def __init__(self, count: int) -> None:
         self.count = count
