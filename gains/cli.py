@@ -4,7 +4,6 @@ import importlib
 import sys
 
 import hydra
-from hydra.errors import InstantiationException
 from omegaconf import DictConfig
 
 from gains.config import config_folder
@@ -48,18 +47,21 @@ def main(command: str | None = None) -> None:
         print(f"gains {command}: {error}", file=sys.stderr)
         raise SystemExit(2) from None
     task = importlib.import_module(f"gains.tasks.{command}")
+    failures = importlib.import_module("gains.tasks.failures")
 
     def job(config: DictConfig) -> float | None:
         # Hydra has read the command line; Lightning starts further DDP processes from it, command word included.
         sys.argv[:] = typed
         try:
             result: float | None = task.run(config)
-        except (InputError, InstantiationException) as error:
-            # Hydra wraps what a constructor raises; a ValueError in there is about a setting, so the user's to fix.
-            cause = error.__cause__ if isinstance(error, InstantiationException) else error
-            if not isinstance(cause, ValueError):
+        except KeyboardInterrupt:
+            print(f"gains {command}: interrupted", file=sys.stderr)
+            raise SystemExit(130) from None
+        except Exception as error:
+            reason = failures.explain(error)
+            if reason is None:
                 raise
-            print(f"gains {command}: {cause}", file=sys.stderr)
+            print(f"gains {command}: {reason}", file=sys.stderr)
             raise SystemExit(2) from None
         return result
 

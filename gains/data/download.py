@@ -78,6 +78,11 @@ def download(url: str, partial: Path) -> None:
                 "or give a copy on this machine: dataset.source=PATH"
             )
         resumed = answer.status_code == requests.codes.partial_content
+        if resumed and not _continues(answer, have, known):
+            # Another part than was asked for, or of another file: what is here cannot be joined with it.
+            partial.unlink()
+            _validator(partial).unlink()
+            raise requests.ConnectionError("the server sent another part of the file, or of another file")
         have = have if resumed else 0
         validator = answer.headers.get("ETag") or answer.headers.get("Last-Modified")
         if validator and not validator.startswith("W/"):
@@ -89,6 +94,13 @@ def download(url: str, partial: Path) -> None:
     if total is not None and size != total:
         raise requests.ConnectionError(f"{size} of {total} bytes arrived")
     return None
+
+
+def _continues(answer: requests.Response, have: int, known: str | None) -> bool:
+    """Whether a partial answer begins where the file here ends, and is of the same version of the file."""
+    place = answer.headers.get("Content-Range", "").removeprefix("bytes ").partition("-")[0]
+    version = answer.headers.get("ETag") or answer.headers.get("Last-Modified")
+    return place == str(have) and version in (known, None)
 
 
 def _receive(answer: requests.Response, partial: Path, have: int, total: int | None) -> None:

@@ -24,6 +24,8 @@ class Server(ThreadingHTTPServer):
     content = CONTENT
     etag = '"v1"'
     break_after: int | None = None
+    shift = 0
+    ignores_if_range = False
     ranges: list[str | None]
     daemon_threads = True
 
@@ -37,8 +39,8 @@ class Handler(BaseHTTPRequestHandler):
             return
         content, start, wanted = self.server.content, 0, self.headers.get("Range")
         self.server.ranges.append(wanted)
-        if wanted and self.headers.get("If-Range") == self.server.etag:
-            start = int(wanted.removeprefix("bytes=").removesuffix("-"))
+        if wanted and (self.headers.get("If-Range") == self.server.etag or self.server.ignores_if_range):
+            start = int(wanted.removeprefix("bytes=").removesuffix("-")) + self.server.shift
             if start >= len(content):
                 self.send_error(416)
                 return
@@ -113,6 +115,22 @@ def test_file_that_changed_meanwhile_is_loaded_anew(tmp_path: Path, server: Serv
     path = fetch(url, tmp_path)
     assert path is not None
     assert Path(path).read_bytes() == CONTENT[::-1]
+
+
+@pytest.mark.parametrize("fault", ["another part", "another file"])
+def test_part_that_does_not_fit_is_never_joined(tmp_path: Path, server: Server, url: str, fault: str) -> None:
+    server.break_after = 300_000
+    with pytest.raises(InputError):
+        fetch(url, tmp_path)
+    if fault == "another part":
+        server.shift = -1000
+    else:
+        server.content, server.etag, server.ignores_if_range = CONTENT[::-1], '"v2"', True
+    with pytest.raises(InputError, match="could not be downloaded"):
+        fetch(url, tmp_path)
+    path = fetch(url, tmp_path)
+    assert path is not None
+    assert Path(path).read_bytes() == server.content
 
 
 def test_partial_file_longer_than_the_whole_is_loaded_anew(tmp_path: Path, server: Server, url: str) -> None:
