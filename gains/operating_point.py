@@ -19,8 +19,8 @@ LOOSE_IOU = 0.9
 Of crossing chromosomes 7.6 % have a neighbour whose box overlaps theirs by more than 0.5, and none by more than 0.8.
 """
 
-CANDIDATES = 2
-"""Before NMS on masks that many times ``max_detections`` boxes get a mask."""
+CANDIDATES = 1.5
+"""Before NMS on masks up to that many times ``max_detections`` boxes get a mask: what it costs, at most."""
 
 
 @dataclass(frozen=True)
@@ -80,9 +80,8 @@ class OperatingPoint:
         if self.nms == "box":
             return self
         loose = max(self.nms_iou, LOOSE_IOU)
-        return OperatingPoint(
-            self.min_score, self.score_threshold, "box", loose, False, CANDIDATES * self.max_detections
-        )
+        most = math.ceil(CANDIDATES * self.max_detections)
+        return replace(self, nms="box", nms_iou=loose, nms_across_categories=False, max_detections=most)
 
     def to_plain(self) -> dict[str, Any]:
         """The values by name, as a checkpoint holds them."""

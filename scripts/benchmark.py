@@ -1,6 +1,6 @@
 """Speed and memory, each as a ratio to a named baseline of the same run.
 
-python scripts/benchmark.py gamm|metrics|train_step|inference|models|predict|stitching
+python scripts/benchmark.py gamm|metrics|train_step|inference|models|predict|stitching|nms
     [--output FILE] [--device cpu|cuda]
 """
 
@@ -16,6 +16,7 @@ MODULES = {
     "models": "benchmark_models",
     "predict": "benchmark_predict",
     "stitching": "benchmark_stitching",
+    "nms": "benchmark_nms",
 }
 
 if __name__ == "__main__":
