@@ -4,6 +4,7 @@ It is chosen when a model is trained, travels in the checkpoint beside the netwo
 predictions are made. The network's own filter, the evaluator, reports and pictures all read this one object.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any

@@ -72,7 +72,7 @@ def recall_rows() -> list[dict[str, Any]]:
 
 def inference(image: Tensor, boxes: Tensor, point: OperatingPoint) -> Callable[[], Any]:
     """Whole inference, the box stage's choice replaced by given boxes."""
-    network = full_size("mask_rcnn", f"augmentation.test_short_side={image.shape[-1]}").to(image.device).eval()
+    network: Any = full_size("mask_rcnn", f"augmentation.test_short_side={image.shape[-1]}").to(image.device).eval()
     network.operating_point = point
     detect = network.box.detect
     scores = torch.linspace(0.99, 0.5, len(boxes), device=image.device)
