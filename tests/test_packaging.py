@@ -1,6 +1,11 @@
+import os
+import subprocess
+import sys
 import tomllib
+import zipfile
 from pathlib import Path
 
+import pytest
 import yaml
 
 ROOT = Path(__file__).parents[1]
@@ -33,3 +38,17 @@ def test_every_make_target_has_a_help_line() -> None:
     lines = (ROOT / "Makefile").read_text().splitlines()
     documented = {line.split(":")[0] for line in lines if "## " in line and ":" in line.split("##")[0]}
     assert {"setup", "train", "eval", "predict", "test", "lint", "benchmark", "clean"} <= documented
+
+
+def test_the_wheel_works_outside_the_repository(tmp_path: Path) -> None:
+    """Built, unpacked elsewhere and imported from there, it finds its configuration and says that it is typed."""
+    wheel = pytest.importorskip("hatchling.builders.wheel")
+    [built] = wheel.WheelBuilder(str(ROOT)).build(directory=str(tmp_path), versions=["standard"])
+    with zipfile.ZipFile(built) as archive:
+        archive.extractall(tmp_path / "target")
+    code = "import gains, gains.config as c; print(gains.__file__); print(c.compose('train', 'model=htc').model.name)"
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "target")}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [str(tmp_path / "target" / "gains" / "__init__.py"), "htc"]
+    assert (tmp_path / "target" / "gains" / "py.typed").is_file()
