@@ -156,4 +156,6 @@ def _neighbours(boxes: Tensor, window: int) -> Tensor:
 def _neighbourhood_corner(boxes: Tensor, neighbours: Tensor) -> Tensor:
     """Top row and left column ``(2, N)`` of the box around each instance and its neighbours."""
     begin = boxes[:, :2].flip(1).T
+    if not len(boxes):
+        return begin
     return torch.where(neighbours, begin[:, None, :], begin[:, :, None]).amin(2)

@@ -6,6 +6,7 @@ from typing import Any
 
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from gains.metrics.names import COUNTS, METRICS
@@ -38,13 +39,13 @@ def print_table(results: Mapping[str, Any], title: str = "Results", console: Con
 
 def _table(results: Mapping[str, Any], title: str, separator: str) -> Table:
     """The table, with ``separator`` between a value and its interval."""
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(title=escape(title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     columns = _columns(results)
     differences = results.get("comparison", {}).get("differences")
     table.add_column("metric", no_wrap=True)
     table.add_column("score", no_wrap=True)
     for name in [name for name, _, _ in columns] + (["difference"] if differences else []):
-        table.add_column(name, justify="right", no_wrap=True)
+        table.add_column(escape(name), justify="right", no_wrap=True)
     threshold = f">= {results['metrics']['score_threshold']:g}"
     for metric, following in zip(METRICS, (*METRICS[1:], None), strict=True):
         name = metric.name

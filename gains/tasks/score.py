@@ -26,9 +26,9 @@ def run(config: DictConfig) -> float:
         InputError: if a setting is missing or wrong, or an input file is unsound.
     """
     check_settings(config)
-    truth = read_ground_truth(config.ground_truth, config.category)
-    predictions = read_predictions(config.predictions, truth)
-    compared = read_predictions(config.compare, truth, "compare") if config.compare else None
+    truth = read_ground_truth(config.ground_truth, config.category, components=config.components)
+    predictions = read_predictions(config.predictions, truth, components=config.components)
+    compared = read_predictions(config.compare, truth, "compare", config.components) if config.compare else None
     tuning = choose_threshold(config) if config.tune_threshold else None
     threshold = tuning["chosen"] if tuning else float(config.score_threshold)
     evaluator = filled(truth, predictions, config.max_detections, threshold)
@@ -94,8 +94,10 @@ def filled(
 
 def choose_threshold(config: DictConfig) -> dict[str, Any]:
     """The score threshold that is best on the validation files, with the metric at each threshold tried."""
-    truth = read_ground_truth(config.validation_ground_truth, config.category, "validation_ground_truth")
-    predictions = read_predictions(config.validation_predictions, truth, "validation_predictions")
+    truth = read_ground_truth(
+        config.validation_ground_truth, config.category, "validation_ground_truth", config.components
+    )
+    predictions = read_predictions(config.validation_predictions, truth, "validation_predictions", config.components)
     evaluator = filled(truth, predictions, config.max_detections, config.score_threshold)
     chosen, curve = tune_threshold(evaluator, config.tune_metric)
     return {

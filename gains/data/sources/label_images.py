@@ -9,7 +9,7 @@ import numpy.typing as npt
 from gains.data.source import ImageRecord, Instance
 from gains.errors import InputError
 from gains.formats.archives import FolderFiles, ZipFiles, open_files, unique_names
-from gains.formats.labels import LABEL_ENDINGS, LABEL_FOLDERS, encode_components, encode_labels, is_label
+from gains.formats.labels import LABEL_ENDINGS, LABEL_FOLDERS, check_lossless, instances_of, is_label
 from gains.images.files import check_size, decode_labels, read_image
 from gains.images.listing import IMAGE_SUFFIXES, STORE_SUFFIX, VENDOR_SUFFIXES, note_others
 from gains.images.options import ReadOptions
@@ -33,6 +33,7 @@ class LabelImages:
         images: folder or zip archive of the images.
         category: name of what the labels mark.
         reading: how images are read.
+        components: see :func:`gains.formats.labels.instances_of`.
 
     Raises:
         InputError: if there are no pairs, or a file lacks its partner.
@@ -44,7 +45,9 @@ class LabelImages:
         images: str | Path | None = None,
         category: str = "cell",
         reading: ReadOptions | None = None,
+        components: bool | None = None,
     ) -> None:
+        self.components = components
         self.reading = reading or ReadOptions()
         self.categories = [category]
         self.label_files = open_files(source)
@@ -88,13 +91,13 @@ class LabelImages:
 
     def _instances(self, name: str, labels: npt.NDArray[np.int64]) -> list[Instance]:
         """All instances of a label image."""
-        where = self.label_files.where(name)
-        if np.array_equal(np.unique(labels), [0, 255]) and len(encode_components(labels)) > 1:
-            raise InputError(
-                f"{where} holds 0 and 255 only, in several places: a binary mask, not a label image; "
-                "give each instance a number of its own"
+        check_lossless(self.label_files.read(name), self.label_files.where(name))
+        masks = instances_of(labels, self.label_files.where(name), self.components)
+        if self.components:
+            self.reading.notes.add(
+                self.label_files.where(name), "its connected parts are the instances (components=true)"
             )
-        return [Instance(self.categories[0], mask) for mask in encode_labels(labels)]
+        return [Instance(self.categories[0], mask) for mask in masks]
 
 
 def _image_names(files: FolderFiles | ZipFiles) -> list[str]:

@@ -8,7 +8,9 @@ from gains.metrics.sources.label_folder import folder_predictions, folder_truth
 from gains.metrics.sources.sets import GroundTruth, Predictions
 
 
-def read_ground_truth(path: str | Path, category: str | None = None, option: str = "ground_truth") -> GroundTruth:
+def read_ground_truth(
+    path: str | Path, category: str | None = None, option: str = "ground_truth", components: bool | None = None
+) -> GroundTruth:
     """Read a COCO json file or a folder of label images.
 
     Args:
@@ -20,17 +22,19 @@ def read_ground_truth(path: str | Path, category: str | None = None, option: str
         InputError: if it is neither, or unsound; the message names the file and the entry.
     """
     path = _existing(path, option)
-    return folder_truth(path, category) if path.is_dir() else coco_truth(path, category)
+    return folder_truth(path, category, components) if path.is_dir() else coco_truth(path, category)
 
 
-def read_predictions(path: str | Path, truth: GroundTruth, option: str = "predictions") -> Predictions:
+def read_predictions(
+    path: str | Path, truth: GroundTruth, option: str = "predictions", components: bool | None = None
+) -> Predictions:
     """Read a COCO results list, a full COCO json file, or a folder of label images, for the images of ``truth``.
 
     Raises:
         InputError: if it is none of these, unsound, or refers to images or categories that the truth does not have.
     """
     path = _existing(path, option)
-    return folder_predictions(path, truth) if path.is_dir() else coco_predictions(path, truth)
+    return folder_predictions(path, truth, components) if path.is_dir() else coco_predictions(path, truth)
 
 
 def _existing(path: str | Path, option: str) -> Path:

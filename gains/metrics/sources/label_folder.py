@@ -10,7 +10,7 @@ import numpy as np
 import tifffile
 
 from gains.errors import InputError
-from gains.formats.labels import LABEL_ENDINGS, encode_labels, is_label
+from gains.formats.labels import LABEL_ENDINGS, check_lossless, encode_labels, instances_of, is_label
 from gains.images.files import decode_labels
 from gains.images.tiff import TIFF_MAGIC
 from gains.metrics.sources.sets import GroundTruth, ImageNames, InstanceSet, Predictions
@@ -21,7 +21,7 @@ CATEGORY = "object"
 """Category of label images, unless ``category`` names another."""
 
 
-def folder_truth(folder: Path, category: str | None) -> GroundTruth:
+def folder_truth(folder: Path, category: str | None, components: bool | None = None) -> GroundTruth:
     """Ground truth from a folder; image ids are 1, 2, ... by name.
 
     Raises:
@@ -32,12 +32,12 @@ def folder_truth(folder: Path, category: str | None) -> GroundTruth:
     instances: dict[int, InstanceSet] = {}
     for image_id, (name, path) in enumerate(_label_files(folder).items(), start=1):
         names[image_id] = name
-        masks, sizes[image_id] = read_label_image(path)
+        masks, sizes[image_id] = read_label_image(path, components)
         instances[image_id] = _instances(masks)
     return GroundTruth(folder, {}, {category or CATEGORY: 1}, names, sizes, instances)
 
 
-def folder_predictions(folder: Path, truth: GroundTruth) -> Predictions:
+def folder_predictions(folder: Path, truth: GroundTruth, components: bool | None = None) -> Predictions:
     """Predictions from a folder, each label image going with the truth's image of the same name.
 
     Raises:
@@ -56,7 +56,7 @@ def folder_predictions(folder: Path, truth: GroundTruth) -> Predictions:
         image_id = known.find(name)
         if image_id is None:
             raise InputError(f"{path} has no image of the name {name} in {truth.path}; remove it or rename it")
-        masks, size = read_label_image(path)
+        masks, size = read_label_image(path, components)
         if size != truth.sizes[image_id]:
             wanted = "x".join(str(side) for side in truth.sizes[image_id])
             raise InputError(f"{path} is {size[0]}x{size[1]} pixels, but its image in {truth.path} is {wanted}")
@@ -68,7 +68,7 @@ def folder_predictions(folder: Path, truth: GroundTruth) -> Predictions:
     return Predictions(instances, notes)
 
 
-def read_label_image(path: Path) -> tuple[list[RLE], tuple[int, int]]:
+def read_label_image(path: Path, components: bool | None = None) -> tuple[list[RLE], tuple[int, int]]:
     """Masks of a label image and its ``(height, width)``; a TIFF stack holds further instances in each plane.
 
     Raises:
@@ -81,7 +81,11 @@ def read_label_image(path: Path) -> tuple[list[RLE], tuple[int, int]]:
     planes = _planes(data) if data.startswith(TIFF_MAGIC) else None
     if planes is None:
         planes = [decode_labels(data, str(path))]
-    masks = [mask for plane in planes for mask in encode_labels(plane)]
+    check_lossless(data, str(path))
+    if len(planes) == 1:
+        masks = instances_of(planes[0], str(path), components, "components")
+    else:
+        masks = [mask for plane in planes for mask in encode_labels(plane)]
     return masks, (int(planes[0].shape[0]), int(planes[0].shape[1]))
 
 
@@ -105,7 +109,9 @@ def _label_files(folder: Path) -> dict[str, Path]:
     for path in marked or files:
         name = path.stem
         for ending in LABEL_ENDINGS:
-            name = name.removesuffix(ending)
+            if name.lower().endswith(ending):
+                name = name[: -len(ending)]
+                break
         if name in named:
             raise InputError(f"{path} and {named[name]} are both label images of {name}; keep one")
         named[name] = path

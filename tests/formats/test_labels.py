@@ -1,0 +1,68 @@
+"""Label images: what only looks like one is refused, and can be split into connected parts."""
+
+import io
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import tifffile
+from PIL import Image
+from scipy import ndimage
+
+from gains.errors import InputError
+from gains.formats.labels import check_lossless, check_not_interpolated, instances_of
+
+
+def discs(numbers: tuple[int, ...] = (1, 2, 3, 4)) -> npt.NDArray[np.int64]:
+    rows, columns = np.mgrid[:64, :64]
+    labels = np.zeros((64, 64), np.int64)
+    for number, (y, x) in zip(numbers, ((15, 14), (16, 45), (47, 18), (46, 48)), strict=True):
+        labels[(rows - y) ** 2 + (columns - x) ** 2 < 80] = number
+    return labels
+
+
+@pytest.mark.parametrize("value", [1, 7, 128, 65535])
+def test_binary_masks_are_refused_and_split(value: int) -> None:
+    mask = (discs() > 0) * value
+    with pytest.raises(InputError, match=r"m\.png holds 0 and .* dataset\.components=true"):
+        instances_of(mask, "m.png", None)
+    assert len(instances_of(mask, "m.png", True)) == 4
+    assert len(instances_of(mask, "m.png", False)) == 1
+
+
+def test_inverted_masks_are_refused() -> None:
+    for foreground, background in ((0, 255), (1, 2)):
+        with pytest.raises(InputError, match="binary mask"):
+            instances_of(np.where(discs() > 0, foreground, background), "m.png", None)
+
+
+def test_label_images_are_read() -> None:
+    assert len(instances_of(discs(), "m.png", None)) == 4
+    assert len(instances_of((discs() == 2) * 9, "m.png", None)) == 1
+    assert instances_of(np.zeros((8, 8), np.int64), "m.png", None) == []
+
+
+def test_touching_tissue_is_not_taken_for_interpolation() -> None:
+    draw = np.random.default_rng(3)
+    tissue = np.kron(draw.permutation(64).reshape(8, 8) + 1, np.ones((3, 3), np.int64))
+    check_not_interpolated(tissue, "m.png")
+
+
+@pytest.mark.parametrize("zoom", [0.6, 1.5, 3.0])
+def test_interpolated_labels_are_refused(zoom: float) -> None:
+    resized = np.rint(ndimage.zoom(discs((10, 90, 170, 250)).astype(float), zoom, order=1)).astype(np.int64)
+    with pytest.raises(InputError, match="nearest neighbour"):
+        instances_of(resized, "m.png", None)
+
+
+def test_lossy_containers_are_refused() -> None:
+    pixels: npt.NDArray[Any] = discs().astype(np.uint8)
+    for kind, options in (("JPEG", {}), ("WEBP", {"quality": 60}), ("TIFF", {"compression": "jpeg"})):
+        file = io.BytesIO()
+        Image.fromarray(pixels).save(file, kind, **options)
+        with pytest.raises(InputError, match="compressed with loss"):
+            check_lossless(file.getvalue(), "m")
+    file = io.BytesIO()
+    tifffile.imwrite(file, pixels, compression="zlib")
+    check_lossless(file.getvalue(), "m")
