@@ -94,10 +94,11 @@ def same_instance(masks: InstanceCrops, labels: IntArray, tile: IntArray, grid: 
         shown = {int(tile[partner]) for end in (i, j) for partner in partners.get(end, ())}
         if not taken.isdisjoint(ends) or (pair.across_corner and shown & grid.between(int(tile[i]), int(tile[j]))):
             continue
-        around = grid.around(int(tile[i]), int(tile[j]))
-        first_side, second_side = (_linked(end, partners, tile, around) for end in (i, j))
-        if any(not second_side.isdisjoint(rivals.get(member, ())) for member in first_side):
-            continue
+        if shown:
+            around = grid.around(int(tile[i]), int(tile[j]))
+            first_side, second_side = (_linked(end, partners, tile, around) for end in (i, j))
+            if any(not second_side.isdisjoint(rivals.get(member, ())) for member in first_side):
+                continue
         taken |= ends
         partners.setdefault(i, set()).add(j)
         partners.setdefault(j, set()).add(i)

@@ -1,6 +1,7 @@
 """Overlapping tiles that cover an image of any size."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -53,7 +54,7 @@ class TileGrid:
     def __len__(self) -> int:
         return len(self.rows) * len(self.columns)
 
-    @property
+    @cached_property
     def boxes(self) -> IntArray:
         """``(T, 4)`` xyxy of each tile, row by row, clipped to the image."""
         y, x = (grid.ravel() for grid in np.meshgrid(self.rows, self.columns, indexing="ij"))

@@ -71,6 +71,21 @@ def test_a_large_scene_of_everything_at_once() -> None:
     assert outcome(scene, Detector(), 192, 48, 0) == Outcome(0, 0, 1.0)
 
 
+@pytest.mark.parametrize(
+    "detector",
+    [Detector(), Detector(least_share=0.1), Detector(least_share=0.1, jitter=1, early=2)],
+    ids=["perfect", "under a tenth undetected", "outlines move"],
+)
+def test_a_mosaic_of_crowded_cells_keeps_everyone(detector: Detector) -> None:
+    """150 cells and nuclei over each other on 5 x 5 tiles."""
+    scene = random_scene(np.random.default_rng(2), (760, 760), ["ellipse", "ellipse", "cell"], 112)
+    grid = TileGrid.covering(scene.size, 192, 48)
+    pieces, _ = detector.detect(scene, grid, np.random.default_rng(3))
+    found = compare(stitch(pieces, grid)[0], scene, least=0.6)
+    assert len(scene.masks) >= 145
+    assert found.lost + found.extra <= (0 if detector == Detector() else 2)
+
+
 def contents(pieces: Pieces, grid: TileGrid) -> list[tuple[list[int], bytes, float, int]]:
     """Everything about the stitched instances, in the order in which they come."""
     masks, scores, labels = stitch(pieces, grid)
