@@ -68,9 +68,8 @@ def write_comparison_page(path: Path, comparison: Comparison, notes: Sequence[st
         section(f"What the differences to {comparison.baseline} allow to say", bullets(sentences(comparison), "notes"))
     )
     for dataset in comparison.datasets:
-        parts.append(
-            section(f"{dataset}: {metric} of every run", _points(comparison, dataset), _curves(comparison, dataset))
-        )
+        charts = f'<div class="charts">{_points(comparison, dataset)}{_curves(comparison, dataset)}</div>'
+        parts.append(section(f"{dataset}: {metric} of every run", charts))
     parts += [section(each.title, table(each.header, each.rows)) for each in tables(comparison) if each.rows]
     parts += [
         section(
@@ -125,11 +124,11 @@ def _curves(comparison: Comparison, dataset: str) -> str:
     for index, (model, curves) in enumerate(lines.items()):
         colour = COLOURS[index % len(COLOURS)]
         shapes += [_line(curve, last, top, colour, model) for curve in curves]
-        place = f'x="{WIDTH - 8}" y="{18 + 14 * index}" text-anchor="end" fill="{colour}"'
+        place = f'x="{WIDTH - 8}" y="{18 + 14 * index}" text-anchor="end" style="fill: {colour}"'
         shapes.append(f"<text {place}>{escape(model)}</text>")
     axis = (
         f'<line x1="40" y1="{BASE}" x2="{WIDTH - 6}" y2="{BASE}"/>'
-        f'<text x="36" y="16" text-anchor="end">{top:.2f}</text><text x="36" y="{BASE}" text-anchor="end">0</text>'
+        f'<text x="36" y="16" text-anchor="end">{top:.3f}</text><text x="36" y="{BASE}" text-anchor="end">0</text>'
         f'<text x="{WIDTH - 6}" y="{BASE + 15}" text-anchor="end">step {last}</text>'
         f'<text x="40" y="{BASE + 15}">validation mAP</text>'
     )
