@@ -58,6 +58,8 @@ def colour_of(page: Any, name: str) -> Colour:
     model, count = int(page.photometric), int(page.samplesperpixel)
     bits, unsigned = int(page.bitspersample), page.dtype is not None and page.dtype.kind in "bu"
     shown = _without_alpha(count, [int(kind) for kind in page.extrasamples])
+    if not shown or (bits < 8 and int(page.predictor) != 1):
+        model = -1  # no colour left, or differences of values that no program writes
     if model == YCBCR and int(page.compression) in JPEG_KINDS:
         model = RGB
     if model in (BLACK_IS_ZERO, MASK):
@@ -67,7 +69,7 @@ def colour_of(page: Any, name: str) -> Colour:
     if model == WHITE_IS_ZERO and unsigned:
         inverted = _then(_picked(shown, count), lambda pixels: _inverted(pixels, bits))
         return Colour(len(shown), False, _then(inverted, _spread(bits)))
-    if model == PALETTE and unsigned and count == 1 and page.colormap is not None:
+    if model == PALETTE and unsigned and count == 1 and bits in (1, 2, 4, 8, 16) and _is_table(page.colormap, bits):
         table = _palette(page.colormap)
         return Colour(3, True, lambda pixels: table[pixels[:, :, 0].astype(np.int64)])
     if bits in (8, 16) and unsigned:
@@ -108,6 +110,10 @@ def _then(first: Convert | None, second: Convert | None) -> Convert | None:
 
 def _inverted(pixels: Pixels, bits: int) -> Pixels:
     return ~pixels if pixels.dtype == np.bool_ else (2**bits - 1 - pixels.astype(np.int64)).astype(pixels.dtype)
+
+
+def _is_table(colormap: Any, bits: int) -> bool:
+    return isinstance(colormap, np.ndarray) and colormap.dtype == np.uint16 and colormap.shape == (3, 2**bits)
 
 
 def _palette(colormap: Pixels) -> Pixels:

@@ -40,7 +40,7 @@ def open_rasters(source: Path | bytes, options: ReadOptions | None = None, name:
         InputError: if the file is missing, damaged, too large or no image, or its channels do not fit.
     """
     options = options or ReadOptions()
-    name = name or str(source)
+    name = name or ("image" if isinstance(source, bytes) else str(source))
     if isinstance(source, Path) and source.is_dir():
         return zarr_rasters(source, name, options)
     if isinstance(source, Path) and source.suffix.lower() in VENDOR_SUFFIXES:
@@ -72,7 +72,7 @@ def read_image(
     """
     options = options or ReadOptions()
     source = Path(source) if isinstance(source, str) else source
-    name = name or str(source)
+    name = name or ("image" if isinstance(source, bytes) else str(source))
     rasters = open_rasters(source, options, name)
     if len(rasters) != 1:
         raise InputError(f"{name} holds {len(rasters)} images, as pages or planes of a stack; save each as one image")

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import tifffile
 
 from gains.errors import InputError
-from gains.images.colour import colour_of
+from gains.images.colour import Colour, colour_of
 from gains.images.limits import check_pixels
 from gains.images.options import ReadOptions
 from gains.images.tiff_segments import Segments
@@ -65,7 +65,7 @@ class TiffRegions:
         if series.dtype.kind not in "buif":
             raise InputError(f"{name} has {series.dtype} pixels; use integers or floats")
         self.size = (self._stored["Y"], self._stored["X"])
-        colour = None if raw else colour_of(series.keyframe, name)
+        colour = None if raw else self._colour()
         self._convert = None if colour is None else colour.convert
         self.is_rgb = colour is not None and colour.is_rgb
         self.lengths = {axis: length for axis, length in self._stored.items() if axis not in "YXS"}
@@ -80,13 +80,22 @@ class TiffRegions:
         except Exception as error:
             raise damaged(name, error) from None
 
+    def _colour(self) -> Colour:
+        try:
+            return colour_of(self._series.keyframe, self.name)
+        except InputError:
+            raise
+        # Tags of another type or count than they have to be.
+        except (TypeError, ValueError, AttributeError) as error:
+            raise damaged(self.name, error) from None
+
     def is_missing(self, plane: dict[str, int]) -> bool:
         """Whether the file names a plane, but has no data of it."""
         number = self._page(plane)
         if self._mapped is not None or number is None:
             return False
         page = self._series.pages[number]
-        return page is None or not any(page.databytecounts)
+        return page is None or not any(page.databytecounts) or not any(page.dataoffsets)
 
     def is_elsewhere(self, plane: dict[str, int]) -> bool:
         """Whether a plane lies in another file of a set, with which it is read."""
@@ -130,7 +139,7 @@ class TiffRegions:
     def _map(self) -> npt.NDArray[Any] | None:
         """The series where its values lie in a file one after the other, as in memory; else None."""
         series, handle = self._series, self._opened.file.filehandle
-        if series.is_multifile or series.transform is not None or series.dataoffset is None:
+        if series.is_multifile or series.transform is not None or not series.dataoffset:
             return None
         end = series.dataoffset + series.nbytes
         if end > handle.size:

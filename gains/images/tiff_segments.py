@@ -72,7 +72,7 @@ class Segments:
             self._cache.move_to_end(key)
             return self._cache[key]
         page = self._pages[number]
-        if page.databytecounts[index] == 0:
+        if page.databytecounts[index] == 0 or page.dataoffsets[index] == 0:
             return None
         segment = self._decode(page, index)
         self._cache[key] = segment

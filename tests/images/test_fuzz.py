@@ -1,0 +1,30 @@
+"""Thousands of damaged files, in a process of its own whose memory is limited."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+MUTATIONS = 3000
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_damaged_images_are_read_as_others_read_them_or_refused(seed: int) -> None:
+    done = subprocess.run(
+        [sys.executable, ROOT / "tests/helpers/fuzz_images.py", str(seed), str(MUTATIONS)],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "OPENCV_LOG_LEVEL": "OFF"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    *wrong, summary = done.stdout.splitlines()
+    assert wrong == []
+    read, refused = (int(part.split()[0]) for part in summary.split(", "))
+    # Neither is everything refused, nor nothing.
+    assert read > MUTATIONS // 10
+    assert refused > MUTATIONS // 10
+    assert read + refused == MUTATIONS
