@@ -64,12 +64,19 @@ class AnomalyBranch(nn.Module):
         channels: width of the mask features and of this branch.
         num_classes: K, without background.
         fusion: how the two features are joined.
+        start: value that the branch predicts everywhere before training. Ours is 1, the maps' background level; the
+            release starts at 0, and L_GA then first teaches the shared features that offset instead of the anomaly.
     """
 
-    def __init__(self, channels_roi: int, channels: int, num_classes: int, fusion: Fusion = "sum") -> None:
+    def __init__(
+        self, channels_roi: int, channels: int, num_classes: int, fusion: Fusion = "sum", start: float = 1.0
+    ) -> None:
         super().__init__()
         self.fusion = FusionUnit(channels_roi, channels, fusion)
         self.head = MaskHead(channels, channels, num_classes)
+        bias = self.head.predictor.logits.bias
+        assert bias is not None
+        nn.init.constant_(bias, start)
 
     def forward(self, roi_features: Tensor, mask_features: Tensor) -> Tensor:
         """Anomaly value per class ``(P, K, 28, 28)``, without activation; the background level is 1."""

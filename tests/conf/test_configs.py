@@ -63,6 +63,9 @@ def test_paper_recipe_is_section_4() -> None:
     assert (config.model.weights, config.model.norm, config.model.trainable_layers) == ("imagenet", "frozen", 3)
     assert list(config.augmentation.short_sides) == list(range(640, 801, 32))
     assert config.model.rois_per_image == 512
+    mask = config.model.network.mask
+    assert (mask.mask_weight, mask.anomaly_weight, mask.anomaly.start) == (0.75, 1.0, 0.0)
+    assert composed("train").model.network.mask.anomaly.start == 1.0
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,7 @@ def test_losses_and_gradients_match_the_published_code(shared: Path, case: str) 
 
 def branch(**settings: Any) -> Any:
     torch.manual_seed(3)
-    head, anomaly = MaskHead(16, 16, 2), AnomalyBranch(16, 16, 2)
+    head, anomaly = MaskHead(16, 16, 2), AnomalyBranch(16, 16, 2, start=settings.pop("start", 1.0))
     return GAInSMaskBranch(head, anomaly if settings.pop("with_anomaly", True) else None, **settings)
 
 
@@ -117,7 +117,7 @@ def test_sampled_anomaly_rois_estimate_the_full_loss() -> None:
 def test_losses_stay_what_they_were() -> None:
     torch.manual_seed(5)
     features, samples, targets = scene()
-    module = branch()
+    module = branch(start=0.0)  # the published form
     make_decided(module)
     found = {name: loss.item() for name, loss in module.losses(features, samples, [(64, 64)], targets).items()}
     assert found == pytest.approx({"loss_mask": 0.85101, "loss_anomaly": 9.26302}, rel=1e-3)
@@ -173,3 +173,9 @@ def test_wrong_settings_are_named() -> None:
 def test_own_class_picks_each_rois_map() -> None:
     maps = torch.arange(12.0).reshape(3, 2, 1, 2)
     assert own_class(maps, torch.tensor([1, 2, 1])).flatten().tolist() == [0, 1, 6, 7, 8, 9]
+
+
+def test_an_untrained_branch_predicts_the_background_of_the_maps() -> None:
+    roi, mask = torch.rand(2, 16, 14, 14), torch.rand(2, 16, 14, 14)
+    assert (AnomalyBranch(16, 16, 2)(roi, mask) - 1).abs().max() < 0.2
+    assert AnomalyBranch(16, 16, 2, start=0.0)(roi, mask).abs().max() < 0.2
