@@ -15,6 +15,26 @@ PER_DETECTION = 3
 IOU_BLOCK = 16  # ground-truth boxes compared with all anchors at a time
 
 
+class Anchors(AnchorGenerator):  # type: ignore[misc]
+    """torchvision's anchors, in float32 whatever the precision of the features.
+
+    bfloat16 has 8 bits of mantissa: coordinates above 256 would be whole multiples of 2, above 512 of 4.
+    """
+
+    def set_cell_anchors(self, dtype: torch.dtype, device: torch.device) -> None:
+        """Keep the anchors of one location on the device, in float32."""
+        super().set_cell_anchors(torch.float32, device)
+
+
+class ProposalHead(RPNHead):  # type: ignore[misc]
+    """torchvision's RPN head, its scores and box deltas in float32: proposals are decoded in the precision of these."""
+
+    def forward(self, x: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        """Objectness ``(N, A, H, W)`` and deltas ``(N, 4A, H, W)`` of every level."""
+        logits, deltas = super().forward(x)
+        return [level.float() for level in logits], [level.float() for level in deltas]
+
+
 class ProposalNetwork(RegionProposalNetwork):  # type: ignore[misc]
     """torchvision's RPN, which at inference proposes enough boxes for as many detections as may be kept.
 
@@ -54,10 +74,10 @@ def build_rpn(
         post_nms: proposals kept per image after NMS, (training, test).
         nms: IoU above which the lower-scored of two proposals is dropped.
     """
-    generator = AnchorGenerator(tuple((size,) for size in anchor_sizes), (tuple(aspect_ratios),) * len(anchor_sizes))
+    generator = Anchors(tuple((size,) for size in anchor_sizes), (tuple(aspect_ratios),) * len(anchor_sizes))
     rpn = ProposalNetwork(
         generator,
-        RPNHead(channels, generator.num_anchors_per_location()[0]),
+        ProposalHead(channels, generator.num_anchors_per_location()[0]),
         fg_iou_thresh=0.7,
         bg_iou_thresh=0.3,
         batch_size_per_image=ANCHORS_PER_IMAGE,

@@ -41,7 +41,7 @@ def match(boxes: list[Tensor], targets: list[Target], iou: float) -> RoISamples:
     matcher = Matcher(iou, iou, allow_low_quality_matches=False)
     labels, matched, matched_boxes = [], [], []
     for candidates, target in zip(boxes, targets, strict=True):
-        truth = target["boxes"].to(candidates)
+        truth = target["boxes"].to(candidates.device)
         if len(truth) == 0 or len(candidates) == 0:
             labels.append(candidates.new_zeros(len(candidates), dtype=torch.int64))
             matched.append(candidates.new_zeros(len(candidates), dtype=torch.int64))
@@ -76,7 +76,9 @@ class RoISampler:
         """Match all proposals ``(R, 4)`` of each image, with the ground truth appended where so configured."""
         boxes = [proposal.detach() for proposal in proposals]
         if self.add_truth:
-            boxes = [torch.cat([box, target["boxes"].to(box)]) for box, target in zip(boxes, targets, strict=True)]
+            boxes = [
+                torch.cat([box, target["boxes"].to(box.device)]) for box, target in zip(boxes, targets, strict=True)
+            ]
         return match(boxes, targets, self.iou)
 
     def __call__(self, proposals: list[Tensor], targets: list[Target]) -> RoISamples:
