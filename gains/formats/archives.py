@@ -112,6 +112,8 @@ def check_relative(name: str, owner: str) -> None:
         InputError: for an absolute name, or one with ``..``.
     """
     path = PurePosixPath(name.replace("\\", "/"))
+    if not path.parts:
+        raise InputError(f"{owner} names a file {name!r}, which is no name")
     if path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
         raise InputError(f"{owner} names the file {name!r}, which lies outside of it; it is not read")
 

@@ -20,6 +20,10 @@ STANDARD_ANNOTATION = ("id", "image_id", "category_id", "segmentation", "area", 
 
 Id = int | str
 
+MOST_ID = 2**63
+MAX_PIXELS = 2**31
+"""Masks of larger images do not fit the run lengths of COCO's tools."""
+
 
 @dataclass(frozen=True)
 class CocoImage:
@@ -159,6 +163,8 @@ def _images(entries: Sequence[Mapping[str, Any]], path: Path, faults: Faults) ->
             height, width = (to_id(entry.get(side)) for side in ("height", "width"))
             if not (isinstance(height, int) and isinstance(width, int) and height > 0 and width > 0):
                 raise InputError(f"{path}: image {number} needs height and width, whole numbers from 1")
+            if height * width >= MAX_PIXELS:
+                raise InputError(f"{path}: image {number} is said to have {height} x {width} pixels, 2^31 or more")
             if not isinstance(entry.get("file_name", number), (str, int)):
                 raise InputError(f"{path}: image {number} has file_name {entry['file_name']!r}, which is no text")
             name = file_name(str(entry.get("file_name", number)))
@@ -179,6 +185,8 @@ def to_id(value: Any) -> Id | None:
         return None
     if isinstance(value, str):
         return int(value) if value.isdecimal() and len(value) < 19 else value or None
+    if isinstance(value, int):
+        return value if abs(value) < MOST_ID else None
     return int(value) if math.isfinite(value) and value == int(value) else None
 
 
@@ -226,4 +234,6 @@ def read_box(entry: Mapping[str, Any], where: str) -> list[float] | None:
 
 def is_number(value: Any) -> bool:
     """Whether a value is a finite number."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    return abs(value) < MOST_ID if isinstance(value, int) else math.isfinite(value)

@@ -1,8 +1,8 @@
 """The three ways in which COCO writes a mask, to one compressed RLE, checked."""
 
-import math
 from typing import Any
 
+import numpy as np
 from pycocotools import mask as coco_mask
 
 from gains.errors import InputError
@@ -10,7 +10,8 @@ from gains.rle import RLE, decode_crop
 
 FAR = 10
 """Polygons may leave their image up to this multiple of its longer side."""
-MOST_NUMBERS = 2_000_000
+MAX_OUTLINE = 2e6
+"""Longest outline in pixels: pycocotools walks along it in fifths of a pixel and keeps each step."""
 
 
 def to_rle(segmentation: Any, size: tuple[int, int], where: str) -> RLE:
@@ -39,22 +40,34 @@ def _polygons(polygons: Any, size: tuple[int, int], where: str) -> RLE:
     for polygon in polygons:
         if len(polygon) < 6 or len(polygon) % 2:
             raise InputError(f"{where} has a polygon of {len(polygon)} numbers; three points or more are x,y pairs")
-        if not all(isinstance(value, (int, float)) and math.isfinite(value) for value in polygon):
+        if not all(isinstance(value, (int, float)) for value in polygon):
             raise InputError(f"{where} has a polygon with a coordinate that is no finite number")
-        # pycocotools walks along the outline pixel by pixel, wherever that leads.
-        reach = FAR * max(size)
-        if min(polygon) < -reach or max(polygon) > reach:
-            far = max(polygon, key=abs)
-            raise InputError(f"{where} has a polygon with the coordinate {far:g}, far outside its image of {size}")
-        if len(polygon) > MOST_NUMBERS:
-            raise InputError(f"{where} has a polygon of {len(polygon) // 2} points; {MOST_NUMBERS // 2} are enough")
+    _check_extent(polygons, size, where)
     merged: RLE = coco_mask.merge(coco_mask.frPyObjects(polygons, *size))
     return _text(merged)
 
 
+def _check_extent(polygons: list[list[float]], size: tuple[int, int], where: str) -> None:
+    """Refuse coordinates and outlines that pycocotools would crash on, or spend memory and minutes for."""
+    reach, outline = FAR * max(size), 0.0
+    for polygon in polygons:
+        try:
+            points = np.array(polygon, dtype=np.float64).reshape(-1, 2)
+        except OverflowError:
+            points = np.full((1, 2), np.inf)
+        if not np.isfinite(points).all():
+            raise InputError(f"{where} has a polygon with a coordinate that is no finite number")
+        if np.abs(points).max() > reach:
+            far = points.ravel()[np.abs(points).argmax()]
+            raise InputError(f"{where} has a polygon with the coordinate {far:g}, far outside its image of {size}")
+        outline += float(np.abs(points - np.roll(points, 1, axis=0)).max(axis=1).sum())
+    if outline > MAX_OUTLINE:
+        raise InputError(f"{where} has outlines of {outline:g} pixels, more than {MAX_OUTLINE:g}; give it as RLE")
+
+
 def _rle(segmentation: dict[str, Any], size: tuple[int, int], where: str) -> RLE:
     """RLE as it is, once it is known to fill its image: pycocotools itself does not check."""
-    if list(segmentation.get("size", [])) != list(size):
+    if segmentation.get("size") != list(size):
         raise InputError(
             f"{where} has RLE of size {segmentation.get('size')}, but its image is {list(size)} (height, width)"
         )

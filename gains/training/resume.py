@@ -13,6 +13,7 @@ import torch
 
 from gains.contract import Batch
 from gains.data.datamodule import InstanceDataModule
+from gains.errors import InputError
 from gains.training.schedule import tell, validate_now, validation_due
 
 
@@ -51,6 +52,11 @@ class ExactResume(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Let the data begin where the checkpoint was written."""
+        if "validation_due" not in checkpoint:
+            raise InputError(
+                "this checkpoint was written by an earlier version, whose runs cannot be gone on with; "
+                "start from its weights with model.weights=PATH instead of checkpoint=PATH"
+            )
         self.validation_due = bool(checkpoint["validation_due"])
         loops = checkpoint["loops"]["fit_loop"]
         datamodule = trainer.datamodule  # type: ignore[attr-defined]

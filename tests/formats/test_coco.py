@@ -1,6 +1,8 @@
 """The one reader of COCO files: what it reads as it was meant, and what it refuses before C code meets it."""
 
+import copy
 import json
+import random
 import unicodedata
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ from pycocotools import mask as coco_mask
 
 from gains.data.sources.coco import Coco
 from gains.errors import InputError
-from gains.formats.coco import read_coco
+from gains.formats.coco import CocoFile, read_coco
 from gains.formats.coco_masks import to_rle
 from gains.images.files import write_image
 from gains.metrics.sources import read_ground_truth, read_predictions
@@ -163,3 +165,82 @@ def test_damaged_rle_is_read_as_pycocotools_reads_it_or_refused(data: st.DataObj
     except InputError:
         return
     assert coco_mask.decode(accepted).shape == SIZE
+
+
+VALUES: tuple[Any, ...] = (
+    None,
+    True,
+    -1,
+    0,
+    3,
+    1e9,
+    -1e8,
+    float("nan"),
+    float("inf"),
+    "x",
+    "",
+    [],
+    {},
+    [[]],
+    10**30,
+    10**400,
+    "\\",
+    "\u00e9",
+)
+
+
+def mutate(value: Any, draw: random.Random) -> Any:
+    """The value with one part of it replaced, removed, doubled or, in text, changed."""
+    if isinstance(value, str) and value and draw.random() < 0.7:
+        place = draw.randrange(len(value))
+        return value[:place] + draw.choice(["o", "~", "", chr(draw.randrange(48, 112))]) + value[place + 1 :]
+    if isinstance(value, (dict, list)) and value and draw.random() < 0.95:
+        key: Any = draw.choice(list(value)) if isinstance(value, dict) else draw.randrange(len(value))
+        action = draw.random()
+        if action < 0.04:
+            del value[key]
+        elif action < 0.08 and isinstance(value, list):
+            value.append(copy.deepcopy(value[key]))
+        else:
+            value[key] = mutate(value[key], draw)
+        return value
+    return draw.choice(VALUES)
+
+
+def attempt(path: Path) -> tuple[CocoFile | None, str]:
+    """The file, or how it is refused."""
+    try:
+        return read_coco(path), ""
+    except InputError as error:
+        return None, str(error)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_mutated_files_are_read_as_pycocotools_reads_them_or_refused(tmp_path: Path) -> None:
+    draw, path, read = random.Random(7), tmp_path / "f.json", 0
+    square = np.zeros(SIZE, np.uint8, order="F")
+    square[3:9, 4:20] = 1
+    packed = coco_mask.encode(square)
+    packed["counts"] = packed["counts"].decode()
+    whole = content()
+    for segmentation in (packed, {"size": list(SIZE), "counts": [100, 5, SIZE[0] * SIZE[1] - 105]}):
+        whole["annotations"].append({**whole["annotations"][0], "segmentation": segmentation, "bbox": [1, 1, 4, 4]})
+    for _ in range(3000):
+        mutated = mutate(copy.deepcopy(whole), draw)
+        path.write_text(json.dumps(mutated))
+        coco, fault = attempt(path)
+        if coco is None:
+            assert str(path) in fault
+            continue
+        read += 1
+        raws = [entry["segmentation"] for entry in mutated["annotations"]]
+        for annotation, raw in zip(coco.annotations, raws, strict=True):
+            size = coco.images[annotation.image].size
+            if isinstance(raw, list):
+                expected = coco_mask.decode(coco_mask.merge(coco_mask.frPyObjects(raw, *size)))
+            elif isinstance(raw["counts"], list):
+                expected = coco_mask.decode(coco_mask.frPyObjects(raw, *size))
+            else:
+                expected = coco_mask.decode(raw)
+            np.testing.assert_array_equal(coco_mask.decode(annotation.mask), expected)
+    assert 300 < read < 2700
