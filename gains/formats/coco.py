@@ -132,7 +132,8 @@ def read_categories(
         InputError: if there are none, one lacks its id, or two have one id or one name.
     """
     used = {to_id(entry.get("category_id")) for entry in annotations}
-    parents = {entry.get("supercategory") for entry in entries if entry.get("supercategory") != entry.get("name")}
+    above = [(entry.get("supercategory"), entry.get("name")) for entry in entries]
+    parents = {parent for parent, name in above if isinstance(parent, str) and parent != name}
     names: dict[Id, str] = {}
     for entry in entries:
         number = to_id(entry.get("id"))

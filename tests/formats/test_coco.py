@@ -79,6 +79,12 @@ def test_a_root_category_without_annotations_is_no_class(tmp_path: Path) -> None
     assert read_coco(write(tmp_path, used)).categories == {0: "cells", 3: "cell"}
 
 
+@pytest.mark.parametrize("parent", [[], {}, 3, None, ["cells"]])
+def test_a_supercategory_that_is_no_name_says_nothing(tmp_path: Path, parent: Any) -> None:
+    categories = [{"id": 3, "name": "cell", "supercategory": parent}]
+    assert read_coco(write(tmp_path, content(categories=categories))).categories == {3: "cell"}
+
+
 def test_two_categories_of_one_name(tmp_path: Path) -> None:
     path = write(tmp_path, content(categories=[{"id": 3, "name": "cell"}, {"id": 4, "name": "cell"}]))
     for read in (read_coco, read_ground_truth, Coco):
