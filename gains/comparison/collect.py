@@ -17,6 +17,7 @@ from gains.errors import InputError
 from gains.files import replacing
 from gains.metrics.names import MAIN
 from gains.metrics.stored import StoredStatistics, read_statistics
+from gains.plain import write_json
 
 CONFIG, RESULTS, STATISTICS, CURVES = "config.yaml", "results.json", "statistics.npz", "metrics.csv"
 KEPT = (CONFIG, RESULTS, STATISTICS, CURVES)
@@ -122,8 +123,7 @@ def claim(output: Path, settings: Sequence[str]) -> None:
                 f"output={output} holds runs with other settings ({' '.join(earlier) or 'none'}), given are "
                 f"{' '.join(settings) or 'none'}; choose another output"
             )
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps({"settings": list(settings)}, indent=2))
+    write_json(path, {"settings": list(settings)})
 
 
 def keep_run(folder: Path, target: Path) -> None:

@@ -12,13 +12,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gains.comparison.collect import Run
+from gains.comparison.collect import Key, Run
 from gains.errors import InputError
-from gains.metrics.bootstrap import LEVEL, draw_weights, resample
+from gains.metrics.bootstrap import draw_weights, percentiles, resample
 from gains.metrics.matching.intersections import FloatArray
 
 Unit = tuple[int, int]
 """Seed and fold."""
+
+Resampled = dict[tuple[Key, tuple[Unit, ...]], dict[str, FloatArray]]
+"""Metrics of every sample, of runs that were drawn together with certain units."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,12 @@ def units_of(runs: Sequence[Run], dataset: str, model: str) -> dict[Unit, Run]:
 
 
 def compare(
-    method: Mapping[Unit, Run], baseline: Mapping[Unit, Run], metrics: Sequence[str], samples: int, seed: int
+    method: Mapping[Unit, Run],
+    baseline: Mapping[Unit, Run],
+    metrics: Sequence[str],
+    samples: int,
+    seed: int,
+    known: Resampled | None = None,
 ) -> dict[str, Difference]:
     """Paired differences ``method - baseline`` over the units that both have.
 
@@ -93,6 +101,8 @@ def compare(
         metrics: names of :data:`gains.metrics.names.METRICS`.
         samples: bootstrap samples.
         seed: of the drawing.
+        known: keeps what was drawn, for further comparisons with the same metrics, samples and seed: the baseline is
+            then resampled once for all methods.
 
     Returns:
         Differences by metric; none without a common unit.
@@ -108,22 +118,21 @@ def compare(
         for fold in {fold for _, fold in units}
     }
     draws = Draws.of(units, sizes, samples, seed)
-    mine, its = (
-        {unit: _resampled(runs[unit], draws.images[unit[1]], metrics) for unit in units} for runs in (method, baseline)
-    )
+    known = {} if known is None else known
+    for run in (runs[unit] for runs in (method, baseline) for unit in units):
+        place = (run.key, tuple(units))
+        if place not in known:
+            known[place] = _resampled(run, draws.images[run.key.fold], metrics)
+    mine, its = ({unit: known[runs[unit].key, tuple(units)] for unit in units} for runs in (method, baseline))
     differences = {}
     for name in metrics:
         plain = {unit: method[unit].metrics[name] - baseline[unit].metrics[name] for unit in units}
         drawn = {unit: mine[unit][name] - its[unit][name] for unit in units}
-        sampled = _mean_over_units(drawn, draws)
-        tail = 50 * (1 - LEVEL)
-        low, high = np.nanpercentile(sampled, [tail, 100 - tail]) if np.isfinite(sampled).any() else (np.nan, np.nan)
+        low, high = percentiles(_mean_over_units(drawn, draws))
         per_seed = {
             one: float(np.mean([value for unit, value in plain.items() if unit[0] == one])) for one in draws.seeds
         }
-        differences[name] = Difference(
-            float(np.mean(list(plain.values()))), float(low), float(high), per_seed, sum(sizes.values())
-        )
+        differences[name] = Difference(float(np.mean(list(plain.values()))), low, high, per_seed, sum(sizes.values()))
     return differences
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gains.comparison.collect import Run
-from gains.comparison.statistics import Difference, Unit, compare, mean_ranks, spread, units_of
+from gains.comparison.statistics import Difference, Resampled, Unit, compare, mean_ranks, spread, units_of
 from gains.metrics.arrangement import GROUPS
 from gains.metrics.names import BY_NAME
 from gains.metrics.subregions import by_arrangement
@@ -69,10 +69,16 @@ class Comparison:
         }
         ranks = mean_ranks(values)
         models = sorted(found, key=lambda model: (math.isnan(ranks[model]), ranks[model], model))
+        known: Resampled = {}
         differences = {
             dataset: {
                 model: compare(
-                    units_of(runs, dataset, model), units_of(runs, dataset, baseline), list(COLUMNS), samples, seed
+                    units_of(runs, dataset, model),
+                    units_of(runs, dataset, baseline),
+                    list(COLUMNS),
+                    samples,
+                    seed,
+                    known,
                 )
                 for model in models
                 if model != baseline

@@ -195,6 +195,14 @@ def stack_rasters(stack: Stack, options: ReadOptions, first_page: int = 1) -> li
     return rasters
 
 
+def numbered_rasters(stacks: Sequence[Stack], options: ReadOptions) -> list[Raster]:
+    """The planes of several stacks of a file, numbered through (see :func:`stack_rasters`)."""
+    rasters: list[Raster] = []
+    for stack in stacks:
+        rasters += stack_rasters(stack, options, len(rasters) + 1)
+    return rasters
+
+
 def _planes(stack: Stack, without: str | None) -> Iterator[dict[str, int]]:
     """Every combination of indices along the axes other than S, the axis ``without`` left out."""
     axes = [axis for axis in stack.lengths if axis not in ("S", without)]

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from gains.errors import InputError
 from gains.images.limits import check_pixels
 from gains.images.options import ReadOptions
-from gains.images.raster import Raster, stack_rasters
+from gains.images.raster import Raster, numbered_rasters
 from gains.rle import Box
 
 try:
@@ -48,13 +48,7 @@ def zarr_rasters(path: Path, name: str, options: ReadOptions) -> list[Raster]:
     # zarr raises whatever a damaged byte leads to.
     except Exception as error:
         raise _damaged(name, error) from None
-    rasters: list[Raster] = []
-    page = 1
-    for stack in stacks:
-        found = stack_rasters(stack, options, page)
-        rasters += found
-        page += len(found)
-    return rasters
+    return numbered_rasters(stacks, options)
 
 
 class ZarrStack:

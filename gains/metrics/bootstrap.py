@@ -69,10 +69,11 @@ def paired_differences(one: Resampled, other: Resampled) -> Resampled:
 
 
 def _intervals(values: Mapping[str, FloatArray]) -> dict[str, Interval]:
-    return {name: _percentiles(samples) for name, samples in values.items()}
+    return {name: percentiles(samples) for name, samples in values.items()}
 
 
-def _percentiles(samples: FloatArray) -> Interval:
+def percentiles(samples: FloatArray) -> Interval:
+    """Ends of the 95% percentile interval; samples that are undefined (NaN) are left out."""
     defined = samples[~np.isnan(samples)]
     if len(defined) == 0:
         return [float("nan"), float("nan")]

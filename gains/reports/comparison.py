@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gains.comparison.tables import COLUMNS, Comparison, as_csv, latex, markdown, sentences, tables
+from gains.comparison.tables import COLUMNS, Comparison, Table, as_csv, latex, markdown, sentences, tables
 from gains.files import replacing
 from gains.plain import write_json
 from gains.reports.html import bullets, cards, number, section, table, write_page
@@ -18,8 +18,8 @@ COLOURS = ("#3465a4", "#c4561b", "#3a8a3a", "#8d4ba3", "#a8324a", "#6b5b2e", "#0
 MOST_IMAGES = 12
 
 
-def write_comparison(output: Path, comparison: Comparison, failures: Sequence[str]) -> None:
-    """Write the tables as Markdown, CSV and LaTeX, the differences as JSON, and the page."""
+def write_comparison(output: Path, comparison: Comparison, failures: Sequence[str]) -> list[Table]:
+    """Write the tables as Markdown, CSV and LaTeX, the differences as JSON, and the page; returns the tables."""
     found = [table for table in tables(comparison) if table.rows]
     lines = [*sentences(comparison), *failures]
     texts = {
@@ -31,7 +31,8 @@ def write_comparison(output: Path, comparison: Comparison, failures: Sequence[st
         with replacing(output / name) as temporary:
             temporary.write_text(text, encoding="utf-8")
     write_json(output / "comparison.json", {"ranks": comparison.ranks, "differences": plain_differences(comparison)})
-    write_comparison_page(output / "comparison.html", comparison, failures)
+    write_comparison_page(output / "comparison.html", comparison, found, failures)
+    return found
 
 
 def plain_differences(comparison: Comparison) -> dict[str, Any]:
@@ -45,12 +46,13 @@ def plain_differences(comparison: Comparison) -> dict[str, Any]:
     }
 
 
-def write_comparison_page(path: Path, comparison: Comparison, notes: Sequence[str]) -> None:
+def write_comparison_page(path: Path, comparison: Comparison, found: Sequence[Table], notes: Sequence[str]) -> None:
     """Write the page.
 
     Args:
         path: of the page.
         comparison: the study.
+        found: its tables.
         notes: sentences to put first, such as runs that failed.
     """
     metric = COLUMNS.get(comparison.metric, comparison.metric)
@@ -70,7 +72,7 @@ def write_comparison_page(path: Path, comparison: Comparison, notes: Sequence[st
     for dataset in comparison.datasets:
         charts = f'<div class="charts">{_points(comparison, dataset)}{_curves(comparison, dataset)}</div>'
         parts.append(section(f"{dataset}: {metric} of every run", charts))
-    parts += [section(each.title, table(each.header, each.rows)) for each in tables(comparison) if each.rows]
+    parts += [section(each.title, table(each.header, each.rows)) for each in found]
     parts += [
         section(
             f"{dataset}: images on which methods differ most (F1 at IoU 0.5, mean over seeds)",

@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from gains.comparison.collect import Key, claim, collect, is_finished, keep_run
 from gains.comparison.queue import Job, quoted, run_all
-from gains.comparison.tables import Comparison, markdown, sentences, tables
+from gains.comparison.tables import Comparison, markdown, sentences
 from gains.errors import InputError
 from gains.reports.comparison import write_comparison
 
@@ -41,8 +41,8 @@ def run(config: DictConfig) -> None:
         config.samples,
         seed=0,
     )
-    write_comparison(output, comparison, failures)
-    print("\n".join(markdown(table) for table in tables(comparison) if table.rows))
+    found = write_comparison(output, comparison, failures)
+    print("\n".join(map(markdown, found)))
     print("\n".join([*sentences(comparison), *failures]))
     print(f"tables     {output / 'comparison.md'} (.csv, .tex)\npage       {output / 'comparison.html'}")
     if failures:
