@@ -1,5 +1,6 @@
 """``gains train``: fit, evaluate the best checkpoint, say where everything is."""
 
+import math
 import signal
 from pathlib import Path
 
@@ -12,7 +13,6 @@ from pytorch_lightning.callbacks import Timer
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from gains.errors import InputError
-from gains.metrics.names import MAIN
 from gains.models.checkpoint import load_network, read_checkpoint
 from gains.reports.curves import plot_losses
 from gains.tasks.build import build_datamodule, build_module, build_trainer, prepared_annotations, set_from_data
@@ -20,13 +20,13 @@ from gains.tasks.environment import write_environment
 from gains.tasks.notices import silence_notices
 from gains.tasks.results import evaluate, report
 from gains.tasks.tuning import check_tuning, tune
-from gains.training.checkpoints import LAST, OLDER
+from gains.training.checkpoints import LAST, OLDER, BestCheckpoint
 from gains.training.module import InstanceSegmentation
 from gains.training.stopping import Stopped
 
 
 def run(config: DictConfig) -> float:
-    """Train and evaluate; returns the test segm mAP, for sweeps."""
+    """Train and evaluate; returns the best validation metric (:func:`objective`), for sweeps."""
     folder = Path(HydraConfig.get().runtime.output_dir)
     silence_notices()
     pl.seed_everything(config.seed, workers=True, verbose=False)
@@ -56,7 +56,7 @@ def run(config: DictConfig) -> float:
         # The first process evaluates alone, and must not wait for the others to take part.
         torch.distributed.destroy_process_group()
     if not trainer.is_global_zero:
-        return float("nan")
+        return math.nan
     best = best_checkpoint(folder)
     plot_losses(folder / "metrics.csv", folder / "figures" / "curves.png")
     seconds = training_seconds(trainer)
@@ -64,7 +64,20 @@ def run(config: DictConfig) -> float:
     module = InstanceSegmentation(*load_network(best, trust=config.trust))
     results = evaluate(module, best, datamodule, config.split, folder, config.trainer.accelerator, seconds, tuning)
     report(results, folder)
-    return float(results["metrics"][MAIN])
+    return objective(trainer)
+
+
+def objective(trainer: pl.Trainer) -> float:
+    """What a search over settings maximises: the metric on validation images that chose ``best.ckpt``.
+
+    Never a metric of the test images, which are for the one model that is chosen in the end. NaN where no validation
+    gave a number, which is then said.
+    """
+    best = [callback.score for callback in trainer.callbacks if isinstance(callback, BestCheckpoint)]  # type: ignore[attr-defined]
+    if best and math.isfinite(best[0]):
+        return best[0]
+    print("no validation gave a number: the last checkpoint is evaluated, and a search over settings is told nan")
+    return math.nan
 
 
 def training_seconds(trainer: pl.Trainer) -> float | None:
