@@ -2,8 +2,8 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -14,6 +14,8 @@ from torchvision.models import get_model_weights
 from torchvision.models.detection import MaskRCNN_ResNet50_FPN_Weights
 
 from gains.errors import InputError
+from gains.models.classes import carry_classes, class_rows
+from gains.models.recipe import Recipe
 
 TORCHVISION_NAMES = {
     "roi_heads.box_head.": "box.head.head.",
@@ -38,14 +40,20 @@ class Filled:
         weights: where they come from.
         names: of the tensors that were filled, sorted.
         missing: names of the network's other tensors, sorted; they stay as they were.
+        kept: classes whose heads have been filled; empty where the file does not say its classes.
+        new: classes whose heads start anew, though the file has heads for others.
     """
 
     weights: str
     names: list[str]
     missing: list[str]
+    kept: list[str] = field(default_factory=list)
+    new: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
         text = f"{len(self.names)} tensors start from {self.weights} weights"
+        if self.new:
+            text += f"; heads kept for {', '.join(self.kept) or 'no class'}, new for {', '.join(self.new)}"
         if not self.missing:
             return text
         counts = Counter(name.rpartition(".")[0] for name in self.missing)
@@ -53,14 +61,26 @@ class Filled:
         return f"{text}; {len(self.missing)} were not in them or have another shape and start anew: {parts}"
 
 
-def load_weights(network: nn.Module, weights: str, resnet: str) -> Filled:
-    """Copy every tensor whose name and shape fit into a network.
+@dataclass(frozen=True)
+class State:
+    """Tensors of a file by name, and the names of the classes they were trained for where it says them."""
+
+    tensors: dict[str, Tensor]
+    categories: list[str] | None = None
+
+
+def load_weights(
+    network: nn.Module, weights: str, resnet: str, recipe: Recipe | None = None, trust: Sequence[str] = ()
+) -> Filled:
+    """Copy every tensor whose name and shape fit into a network; heads of classes go by the name of the class.
 
     Args:
         network: the model to fill.
         weights: ``imagenet`` (torchvision's classifier, downloaded), ``coco`` (torchvision's Mask R-CNN, downloaded),
             or the path of a file: a torchvision classifier or detector state dict, or a checkpoint of this application.
         resnet: name of the backbone, needed for ``imagenet``.
+        recipe: of the network; with it a checkpoint of other classes fills the heads of those of the same name.
+        trust: see :func:`gains.models.build.build_plan`.
 
     Returns:
         What was filled.
@@ -80,7 +100,12 @@ def load_weights(network: nn.Module, weights: str, resnet: str) -> Filled:
     else:
         state = _read(Path(weights))
     own = network.state_dict()
-    renamed = {_own_name(name): value for name, value in state.items()}
+    renamed = {_own_name(name): value for name, value in state.tensors.items()}
+    kept, new = list[str](), list[str]()
+    if recipe is not None and state.categories is not None and state.categories != recipe.categories:
+        kept = [name for name in recipe.categories if name in state.categories]
+        new = [name for name in recipe.categories if name not in state.categories]
+        renamed = _for_classes(network, renamed, state.categories, recipe, trust)
     fitting = {name: value for name, value in renamed.items() if name in own and own[name].shape == value.shape}
     broken = [name for name, value in fitting.items() if not torch.isfinite(value).all()]
     if broken:
@@ -95,7 +120,23 @@ def load_weights(network: nn.Module, weights: str, resnet: str) -> Filled:
             f"have another shape (first: {missing[0]}); pass weights of the same model/size"
         )
     network.load_state_dict(fitting, strict=False)
-    return Filled(weights, sorted(fitting), sorted(name for name in counted if name not in fitting))
+    return Filled(weights, sorted(fitting), sorted(name for name in counted if name not in fitting), kept, new)
+
+
+def _for_classes(
+    network: nn.Module, theirs: dict[str, Tensor], old: list[str], recipe: Recipe, trust: Sequence[str]
+) -> dict[str, Tensor]:
+    """Trained tensors with those that depend on classes made for the classes of the recipe, or left out."""
+    own = network.state_dict()
+    carried = dict(theirs)
+    for name, rows in class_rows(network, recipe.network, len(recipe.categories), trust).items():
+        value = carried.pop(name, None)
+        if value is None or rows is None:
+            continue
+        filled = carry_classes(own[name], value, rows, old, recipe.categories)
+        if filled is not None:
+            carried[name] = filled
+    return carried
 
 
 def _own_name(name: str) -> str:
@@ -109,9 +150,9 @@ def _own_name(name: str) -> str:
     return name
 
 
-def _download(weights: str, fetch: Callable[[], Any]) -> dict[str, Tensor]:
+def _download(weights: str, fetch: Callable[[], Any]) -> State:
     try:
-        return dict(fetch())
+        return State(dict(fetch()))
     except (URLError, OSError, RuntimeError) as error:
         raise InputError(
             f"weights={weights}: the download could not be completed ({error}). Pass a local file instead "
@@ -119,7 +160,7 @@ def _download(weights: str, fetch: Callable[[], Any]) -> dict[str, Tensor]:
         ) from error
 
 
-def _read(path: Path) -> dict[str, Tensor]:
+def _read(path: Path) -> State:
     if not path.is_file():
         raise InputError(f"weights={path} does not exist; pass a file, 'imagenet', 'coco', or model/pretrained=none")
     try:
@@ -127,4 +168,8 @@ def _read(path: Path) -> dict[str, Tensor]:
     except Exception as error:
         raise InputError(f"weights={path} cannot be read as a file of weights: {error}") from error
     state = content.get("state_dict", content.get("model", content))
-    return {name: value for name, value in state.items() if isinstance(value, Tensor)}
+    tensors = {name: value for name, value in state.items() if isinstance(value, Tensor)}
+    recipe = content.get("gains")
+    categories = recipe.get("categories") if isinstance(recipe, dict) else None
+    named = isinstance(categories, list) and all(isinstance(name, str) for name in categories)
+    return State(tensors, categories if named else None)

@@ -136,7 +136,7 @@ def build_module(config: DictConfig, datamodule: InstanceDataModule) -> Instance
     )
     network = build_plan(recipe.network, config.trust)
     if config.model.weights is not None:
-        print(load_weights(network, config.model.weights, config.model.resnet))
+        print(load_weights(network, config.model.weights, config.model.resnet, recipe, config.trust))
     return InstanceSegmentation(
         network,
         recipe,
