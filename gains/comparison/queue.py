@@ -41,6 +41,7 @@ class Job:
             "-m",
             "gains.cli",
             "train",
+            "split=test",  # a run that could not be compared is not begun
             *self.overrides,
             *resume,
             f"hydra.run.dir={quoted(self.folder)}",

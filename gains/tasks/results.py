@@ -87,8 +87,13 @@ def stored_statistics(module: InstanceSegmentation, dataset: InstanceDataset) ->
 def report(results: dict[str, Any], folder: Path) -> None:
     """Print the table, and where everything is."""
     print_table(results, title=f"{results['model']} on {results['dataset']} ({results['split']})")
+    print_places(folder, results["checkpoint"])
+
+
+def print_places(folder: Path, checkpoint: str | Path) -> None:
+    """Print where what a run has written is."""
     places = {
-        "checkpoint": results["checkpoint"],
+        "checkpoint": checkpoint,
         "results": folder / "results.json",
         "predictions": folder / "predictions.json",
         "report": folder / "report.html",
@@ -97,5 +102,5 @@ def report(results: dict[str, Any], folder: Path) -> None:
         "run folder": folder,
     }
     for name, place in places.items():
-        if place is not None:
+        if place is not None and Path(place).exists():
             print(f"{name:16} {place}")

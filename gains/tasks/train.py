@@ -18,7 +18,8 @@ from gains.reports.curves import plot_losses
 from gains.tasks.build import build_datamodule, build_module, build_trainer, prepared_annotations, set_from_data
 from gains.tasks.environment import write_environment
 from gains.tasks.notices import silence_notices
-from gains.tasks.results import evaluate, report
+from gains.tasks.results import evaluate, print_places, report
+from gains.tasks.splits import adapt_to_splits, evaluated_split
 from gains.tasks.tuning import check_tuning, tune
 from gains.training.checkpoints import LAST, OLDER, BestCheckpoint
 from gains.training.module import InstanceSegmentation
@@ -38,6 +39,9 @@ def run(config: DictConfig) -> float:
     write_environment(folder)
     datamodule = build_datamodule(config, annotations)
     check_tuning(config, datamodule)
+    split = evaluated_split(config, datamodule)
+    for note in adapt_to_splits(config, datamodule):
+        print(note)
     module = build_module(config, datamodule)
     trainer = build_trainer(config, folder)
     if resume:
@@ -61,8 +65,11 @@ def run(config: DictConfig) -> float:
     plot_losses(folder / "metrics.csv", folder / "figures" / "curves.png")
     seconds = training_seconds(trainer)
     tuning = tune(best, datamodule, config) if config.tune else None
+    if split is None:
+        print_places(folder, best)
+        return objective(trainer)
     module = InstanceSegmentation(*load_network(best, trust=config.trust))
-    results = evaluate(module, best, datamodule, config.split, folder, config.trainer.accelerator, seconds, tuning)
+    results = evaluate(module, best, datamodule, split, folder, config.trainer.accelerator, seconds, tuning)
     report(results, folder)
     return objective(trainer)
 
@@ -76,7 +83,7 @@ def objective(trainer: pl.Trainer) -> float:
     best = [callback.score for callback in trainer.callbacks if isinstance(callback, BestCheckpoint)]  # type: ignore[attr-defined]
     if best and math.isfinite(best[0]):
         return best[0]
-    print("no validation gave a number: the last checkpoint is evaluated, and a search over settings is told nan")
+    print("no validation gave a number: the last checkpoint stands for the run, and a search over settings is told nan")
     return math.nan
 
 

@@ -53,6 +53,7 @@ def test_threads_are_divided(tmp_path: Path) -> None:
 def test_a_killed_run_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
     job = Job(Key("d", "m", 1), tmp_path / "a b=(c)", ("model=m",))
     assert not [word for word in job.command() if word.startswith("checkpoint=")]
+    assert "split=test" in job.command()
     (job.folder / LAST).parent.mkdir(parents=True)
     (job.folder / LAST).write_text("")
     assert f"checkpoint={quoted(job.folder / LAST)}" in job.command()

@@ -1,0 +1,41 @@
+"""Which images train, validate and test a run, found out before it starts."""
+
+from omegaconf import DictConfig, open_dict
+
+from gains.data.datamodule import InstanceDataModule
+from gains.errors import InputError
+
+
+def evaluated_split(config: DictConfig, datamodule: InstanceDataModule) -> str | None:
+    """The split that is evaluated after training; None where that is ``test`` by default and holds no image.
+
+    Raises:
+        InputError: if there is nothing to train on, or the split that was asked for is unknown or holds no image.
+    """
+    splits, root = datamodule.splits, datamodule.annotations.root
+    if not splits.get("train"):
+        raise InputError(f"{root} has no image to train on; see dataset.ratios and dataset.fold")
+    if config.split is None:
+        return "test" if splits.get("test") else None
+    if config.split not in splits:
+        raise InputError(f"split={config.split} is unknown; use one of {', '.join(splits)}")
+    if not splits[config.split]:
+        filled = ", ".join(name for name, images in splits.items() if images)
+        raise InputError(f"split={config.split}: {root} has no image in it; there are some in {filled}")
+    return str(config.split)
+
+
+def adapt_to_splits(config: DictConfig, datamodule: InstanceDataModule) -> list[str]:
+    """Leave validation out where there is nothing to validate on.
+
+    Returns:
+        A line on each part of a run that is left out.
+    """
+    notes = []
+    if not datamodule.splits.get("val"):
+        with open_dict(config):
+            config.trainer.limit_val_batches = 0
+        notes.append("no validation images: the last checkpoint is kept, not the best")
+    if evaluated_split(config, datamodule) is None:
+        notes.append("no test images: nothing is evaluated after training")
+    return notes

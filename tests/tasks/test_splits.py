@@ -1,0 +1,51 @@
+from pathlib import Path
+
+import pytest
+
+from gains.data.splits import split_by_ratio
+from gains.errors import InputError
+from helpers.drawing_network import prepare_noise
+from helpers.training import run_train
+
+
+def prepared(folder: Path, ratios: tuple[int, int, int]) -> Path:
+    return prepare_noise(folder / "noise", 6, ratios)
+
+
+@pytest.mark.parametrize(
+    ("ratios", "asked", "message"),
+    [
+        ((3, 1, 1), "vla", "split=vla is unknown; use one of train, val, test"),
+        ((1, 0, 0), "test", "split=test: .*noise has no image in it; there are some in train"),
+        ((2, 0, 1), "val", "split=val: .*noise has no image in it; there are some in train, test"),
+        ((0, 1, 1), "null", "noise has no image to train on"),
+    ],
+)
+def test_a_split_that_cannot_be_used_is_refused_before_training(
+    tmp_path: Path, ratios: tuple[int, int, int], asked: str, message: str
+) -> None:
+    root, folder = prepared(tmp_path, ratios), tmp_path / "run"
+    with pytest.raises(InputError, match=message):
+        run_train(root, folder, f"split={asked}")
+    assert not (folder / "checkpoints").exists()
+
+
+def test_without_test_images_training_ends_without_evaluation_and_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "run"
+    run_train(prepared(tmp_path, (2, 1, 0)), folder)
+    assert capsys.readouterr().out.count("no test images: nothing is evaluated after training") == 1
+    assert (folder / "checkpoints/best.ckpt").is_file()
+    assert not (folder / "results.json").exists()
+
+
+def test_all_images_may_train(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert split_by_ratio(["a", "b"], 0, (1, 0, 0))["val"] == []  # what an error message of the split advises
+    folder = tmp_path / "run"
+    run_train(prepared(tmp_path, (1, 0, 0)), folder)
+    assert (folder / "checkpoints/last.ckpt").is_file()
+    assert not (folder / "checkpoints/best.ckpt").exists()
+    printed = capsys.readouterr().out
+    assert "no validation images" in printed
+    assert f"checkpoint       {folder / 'checkpoints/last.ckpt'}" in printed
