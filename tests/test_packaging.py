@@ -52,3 +52,18 @@ def test_the_wheel_works_outside_the_repository(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.split() == [str(tmp_path / "target" / "gains" / "__init__.py"), "htc"]
     assert (tmp_path / "target" / "gains" / "py.typed").is_file()
+
+
+def test_no_library_asks_the_internet_when_the_program_is_imported() -> None:
+    program = """
+import socket
+
+def refuse(*_, **__):
+    raise SystemExit("a connection is opened")
+
+socket.socket.connect = socket.create_connection = socket.getaddrinfo = refuse
+import gains.data.augmentation, gains.prediction.predictor, gains.training.module
+"""
+    environment = {name: value for name, value in os.environ.items() if name != "NO_ALBUMENTATIONS_UPDATE"}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
