@@ -59,6 +59,8 @@ def main(command: str | None = None) -> None:
             raise SystemExit(130) from None
         except Exception as error:
             reason = failures.explain(error)
+            if failures.one_of_many():
+                failures.leave(error, reason)
             if reason is None:
                 raise
             print(f"gains {command}: {reason}", file=sys.stderr)

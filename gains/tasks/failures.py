@@ -1,14 +1,48 @@
 """What a user can cause, as one line; anything else keeps its trace."""
 
 import os
+import sys
+import traceback
+from pathlib import Path
+from typing import NoReturn
 
 import torch
-from hydra.errors import InstantiationException
+import wandb
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import CompactHydraException, InstantiationException
+from hydra.types import RunMode
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 
 from gains.errors import InputError
 
 MEMORY = "DefaultCPUAllocator: can't allocate memory"  # PyTorch's words on the CPU, where it has no error of its own
+
+FAILURE = "failure.txt"
+"""In the folder of a run of several that failed: why."""
+
+
+def one_of_many() -> bool:
+    """Whether this run is one of several (``-m``), which are to go on whatever becomes of it."""
+    return HydraConfig.get().mode == RunMode.MULTIRUN
+
+
+def leave(error: Exception, reason: str | None) -> NoReturn:
+    """End a run of several: its folder says why, and Hydra goes on with the others.
+
+    Args:
+        error: what happened.
+        reason: it in one line; None for a fault of the program, whose trace is then kept.
+
+    Raises:
+        CompactHydraException: always; Hydra keeps it until the last run has ended and then exits with status 1.
+    """
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    line = f"{folder}: {reason or repr(error)}"
+    (folder / FAILURE).write_text(f"{reason}\n" if reason else "".join(traceback.format_exception(error)))
+    print(f"failed: {line}; {folder / FAILURE}", file=sys.stderr)
+    if wandb.run is not None:
+        wandb.finish(exit_code=1)  # or the next run in this process would log into it
+    raise CompactHydraException(line) from error
 
 
 def explain(error: BaseException) -> str | None:

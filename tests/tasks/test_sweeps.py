@@ -1,0 +1,69 @@
+"""Several runs from one command: on every launcher one that fails stops nobody, and its folder says why."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import hydra
+import pytest
+import yaml
+
+from gains.config import compose, config_folder
+from gains.tasks.failures import FAILURE
+
+FAST = [
+    "dataset.root=data",
+    "dataset.format.num_images=8",
+    "dataset.format.image_size=64",
+    "dataset.short_side=64",
+    "model=mask_rcnn",
+    "trainer.max_steps=1",
+    "trainer.val_check_interval=1",
+    "batch_size=1",
+    "num_workers=0",
+    "logger=csv",
+]
+PLUGINS = {"basic": "hydra", "local": "submitit", "processes": "hydra_plugins.hydra_joblib_launcher"}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Generated data, so that runs side by side find them."""
+    folder = tmp_path_factory.mktemp("work")
+    command = [sys.executable, "-m", "gains.cli", "prepare", *FAST[:3]]
+    subprocess.run(command, cwd=folder, capture_output=True, check=True)
+    return folder / "data"
+
+
+@pytest.mark.parametrize("launcher", list(PLUGINS))
+def test_a_failed_run_stops_nobody_and_says_why(data: Path, tmp_path: Path, launcher: str) -> None:
+    pytest.importorskip(PLUGINS[launcher])
+    (tmp_path / "data").symlink_to(data)
+    several = ["nms_iou=7,0.4", f"hydra/launcher={launcher}", "hydra.sweep.dir=sweep"]
+    command = [sys.executable, "-m", "gains.cli", "train", "-m", *FAST, *several]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment)
+    assert done.returncode == 1, done.stderr
+    assert "nms_iou=7" in (tmp_path / "sweep" / "0" / FAILURE).read_text()
+    assert f"{tmp_path}/sweep/0: nms_iou=7" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert (tmp_path / "sweep" / "1" / "results.json").is_file()
+    assert not (tmp_path / "sweep" / "1" / FAILURE).exists()
+
+
+def test_methods_are_those_of_the_papers_table() -> None:
+    params = yaml.safe_load((config_folder() / "sweep" / "methods.yaml").read_text())["hydra"]["sweeper"]["params"]
+    methods = params["model"].split(",")
+    assert len(set(methods)) == len(methods) == 13
+    for method in methods:
+        assert compose("train", f"model={method}").model.name
+
+
+def test_slurm_jobs_ask_for_resources() -> None:
+    pytest.importorskip("submitit")
+    with hydra.initialize_config_dir(str(config_folder()), version_base="1.3"):
+        config = hydra.compose("train", ["hydra/launcher=slurm"], return_hydra_config=True)
+    launcher = config.hydra.launcher
+    assert launcher._target_.endswith("SlurmLauncher")
+    assert (launcher.gpus_per_node, launcher.cpus_per_task, launcher.signal_delay_s) == (1, 8, 120)
