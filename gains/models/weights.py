@@ -52,8 +52,9 @@ class Filled:
 
     def __str__(self) -> str:
         text = f"{len(self.names)} tensors start from {self.weights} weights"
-        if self.new:
-            text += f"; heads kept for {', '.join(self.kept) or 'no class'}, new for {', '.join(self.new)}"
+        if self.kept or self.new:
+            text += f"; heads kept for {', '.join(self.kept) or 'no class'}"
+            text += f", new for {', '.join(self.new)}" if self.new else ""
         if not self.missing:
             return text
         counts = Counter(name.rpartition(".")[0] for name in self.missing)

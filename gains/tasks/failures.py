@@ -12,6 +12,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import CompactHydraException, InstantiationException
 from hydra.types import RunMode
 from lightning_fabric.utilities.exceptions import MisconfigurationException
+from omegaconf.errors import MissingMandatoryValue
 
 from gains.errors import InputError
 
@@ -59,6 +60,8 @@ def explain(error: BaseException) -> str | None:
             "out of memory; lower batch_size, augmentation.short_sides, model.rois_per_image or num_workers "
             "(in predict: tile and batch_size)"
         )
+    if isinstance(cause, MissingMandatoryValue):
+        return f"{cause.full_key or 'a setting'}=... is missing"
     in_constructor = isinstance(error, InstantiationException) and isinstance(cause, ValueError)
     if in_constructor or isinstance(cause, InputError | MisconfigurationException):
         text = str(cause).strip()
