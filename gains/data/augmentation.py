@@ -1,7 +1,7 @@
 """Training augmentation with albumentations, its masks carried as a few label layers instead of one plane each."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import albumentations as A
 import cv2
@@ -41,6 +41,27 @@ class ShortSideResize(A.DualTransform):  # type: ignore[misc]
         resized: npt.NDArray[Any] = cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST_EXACT)
         return resized
 
+    def apply_to_keypoints(
+        self, keypoints: npt.NDArray[Any], size: tuple[int, int], shape: tuple[int, ...], **_: Any
+    ) -> npt.NDArray[Any]:
+        """Move keypoints ``(N, 5)``: x, y, z, angle and size, as albumentations holds them."""
+        factors = [size[0] / shape[1], size[1] / shape[0], 1, 1, max(size) / max(shape[:2])]
+        return np.asarray(keypoints * np.asarray(factors, dtype=keypoints.dtype))
+
+
+class Augmented(NamedTuple):
+    """What becomes of an image in training.
+
+    Attributes:
+        image: ``(H, W, 3)`` float32 in [0, 1].
+        masks: of all its instances; those that have left the image are empty.
+        resize: length of what was one pixel; above 1 where things have become larger.
+    """
+
+    image: npt.NDArray[np.float32]
+    masks: InstanceCrops
+    resize: float
+
 
 class Augmentation:
     """Resize, then the configured albumentations transforms, on an image and its instance masks.
@@ -48,15 +69,15 @@ class Augmentation:
     Args:
         short_sides: see :class:`ShortSideResize`.
         long_side: see :class:`ShortSideResize`.
-        transforms: any albumentations transforms that support ``image`` and ``masks``.
+        transforms: any albumentations transforms that support ``image``, ``masks`` and ``keypoints``.
     """
 
     def __init__(self, short_sides: Sequence[int], long_side: int, transforms: Sequence[A.BasicTransform] = ()) -> None:
-        self.compose = A.Compose([ShortSideResize(short_sides, long_side), *transforms])
+        # A keypoint of size 1 goes along: albumentations changes its size with every resizing and zoom.
+        marks = A.KeypointParams(format="xyas", remove_invisible=False)
+        self.compose = A.Compose([ShortSideResize(short_sides, long_side), *transforms], keypoint_params=marks)
 
-    def __call__(
-        self, image: npt.NDArray[np.float32], masks: InstanceCrops, seed: int
-    ) -> tuple[npt.NDArray[np.float32], InstanceCrops]:
+    def __call__(self, image: npt.NDArray[np.float32], masks: InstanceCrops, seed: int) -> Augmented:
         """Augment one image ``(H, W, 3)`` in [0, 1] and its masks; instances that leave the image come back empty.
 
         Args:
@@ -65,7 +86,12 @@ class Augmentation:
             seed: decides every random choice of this call.
         """
         self.compose.set_random_seed(seed)
-        result = self.compose(image=image, masks=list(masks.label_layers()))
+        height, width = image.shape[:2]
+        mark = np.array([[width / 2, height / 2, 0, 1]], dtype=np.float32)
+        result = self.compose(image=image, masks=list(masks.label_layers()), keypoints=mark)
         layers = np.stack(result["masks"])
         pixels = np.ascontiguousarray(result["image"], dtype=np.float32).clip(0, 1)
-        return pixels, InstanceCrops.from_label_layers(layers, len(masks))
+        # Some distortions lose keypoints: what then counts is how the short side has changed.
+        marks = result["keypoints"]
+        resize = float(marks[0][3]) if len(marks) else min(pixels.shape[:2]) / min(height, width)
+        return Augmented(pixels, InstanceCrops.from_label_layers(layers, len(masks)), resize)

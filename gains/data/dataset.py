@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from gains.contract import Target
-from gains.data.augmentation import Augmentation
+from gains.data.augmentation import Augmentation, Augmented
 from gains.data.sampler import Draw
 from gains.errors import InputError
 from gains.images.files import read_image
@@ -23,8 +23,9 @@ from gains.images.options import MAX_PIXELS, ReadOptions
 from gains.masks import InstanceCrops
 from gains.rle import RLE
 
-DerivedTarget = Callable[[InstanceCrops, Tensor], Any]
-"""Computes a further target from the augmented masks and labels, such as the anomaly maps."""
+DerivedTarget = Callable[[InstanceCrops, Tensor, float], Any]
+"""Computes a further target, such as the anomaly maps, from the augmented masks, their labels and how much larger the
+augmented image is than the one on disk (:attr:`gains.data.augmentation.Augmented.resize`)."""
 
 
 def to_network_range(
@@ -168,21 +169,23 @@ class InstanceDataset(Dataset[tuple[Tensor, Target]]):
             masks = InstanceCrops.from_rle([rles[position] for position in keep], size)
             labels = [labels[position] for position in keep]
             digest = hashlib.sha256(f"{self.seed},{epoch},{self.names[index]}".encode()).digest()
-            image, masks = self.augmentation(image, masks, int.from_bytes(digest[:4], "little") >> 1)
-            target = self._training_target(masks, labels)
+            augmented = self.augmentation(image, masks, int.from_bytes(digest[:4], "little") >> 1)
+            image = augmented.image
+            target = self._training_target(augmented, labels)
         else:
             target = _target(InstanceCrops.from_rle(rles, size), labels)
             target |= {"rles": rles, "iscrowd": crowd}
         target["image_id"] = int(entry["id"])
         return torch.from_numpy(image).permute(2, 0, 1).contiguous(), target
 
-    def _training_target(self, masks: InstanceCrops, labels: list[int]) -> Target:
+    def _training_target(self, augmented: Augmented, labels: list[int]) -> Target:
         """Boxes, labels, masks and derived targets of the instances that have not left the image."""
+        masks = augmented.masks
         sides = masks.boxes[:, 2:] - masks.boxes[:, :2]
         keep = torch.nonzero((sides > 0).all(1))[:, 0].tolist()
         target = _target(masks.select(keep), [labels[position] for position in keep])
-        derived = {name: derive(target["masks"], target["labels"]) for name, derive in self.derived.items()}
-        return cast(Target, {**target, **derived})
+        found = (target["masks"], target["labels"], augmented.resize)
+        return cast(Target, {**target, **{name: derive(*found) for name, derive in self.derived.items()}})
 
 
 def _target(masks: InstanceCrops, labels: list[int]) -> Target:

@@ -120,7 +120,8 @@ def anomaly_parts(
 class GradientAnomaly:
     """The settings of :func:`gradient_anomaly_maps`, and the dataset's derived target ``anomaly``.
 
-    Hydra builds it from the configuration; data workers call it after augmentation.
+    Hydra builds it from the configuration; data workers call it after augmentation. ``window`` is in pixels of the
+    image on disk: the published maps are computed there and then resized with it.
 
     Raises:
         ValueError: for a setting out of range.
@@ -143,16 +144,23 @@ class GradientAnomaly:
             if choice not in allowed:
                 raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {choice!r}")
 
-    def __call__(self, masks: InstanceCrops, labels: Tensor) -> InstanceCrops:
+    def __call__(self, masks: InstanceCrops, labels: Tensor, resize: float = 1.0) -> InstanceCrops:
         """Maps of one image's instances ``(N,)``, as :func:`gradient_anomaly_crops` returns them.
+
+        Args:
+            masks: the N instances in the image that the network sees.
+            labels: ``(N,)`` category of each.
+            resize: how much larger that image is than the one on disk. The window grows with it, and is rounded to
+                whole pixels, at least 2: a single pixel has no spread.
 
         Where the image is smaller than the window, which random resizing can bring about, there is no window to look
         through. The maps are then ones (the mask loss without re-weighting) rather than the end of a training run.
         """
-        if self.window > min(masks.size):
+        settings = replace(self, window=max(round(self.window * resize), min(self.window, 2)))
+        if settings.window > min(masks.size):
             none = masks.values.new_zeros(0, dtype=torch.float32)
             return replace(masks, values=none, boxes=torch.zeros_like(masks.boxes), background=1.0)
-        return _maps(masks, labels, self)
+        return _maps(masks, labels, settings)
 
     def check(self, size: tuple[int, ...], count: int, labels: Tensor | None) -> None:
         """Raise ``ValueError`` where the settings do not fit an image of ``size`` (height, width) or its labels."""

@@ -63,7 +63,7 @@ def test_image_keeps_its_range_and_the_target_its_overlaps(root: Path) -> None:
 
 
 def test_an_image_without_instances_gives_an_empty_target(root: Path) -> None:
-    data = module(root, derived={"anomaly": lambda masks, labels: masks})
+    data = module(root, derived={"anomaly": lambda masks, labels, resize: masks})
     split = next(split for split, names in data.splits.items() if "image0" in names)
     dataset = data.dataset(split, augment=True)
     _, target = dataset[dataset.names.index("image0")]
@@ -73,12 +73,16 @@ def test_an_image_without_instances_gives_an_empty_target(root: Path) -> None:
 
 def test_derived_targets_see_the_augmented_masks(root: Path) -> None:
     seen = []
-    data = module(root, derived={"anomaly": lambda masks, labels: seen.append((masks, labels)) or "derived"})  # type: ignore[func-returns-value]
+    data = module(root, derived={"anomaly": lambda *found: seen.append(found) or "derived"})  # type: ignore[func-returns-value]
     dataset = data.dataset("train", augment=True)
     _, target = dataset[len(dataset) - 1]
     assert target["anomaly"] == "derived"  # type: ignore[comparison-overlap]
     assert torch.equal(seen[-1][0].values, target["masks"].values)  # type: ignore[unreachable]
+    assert seen[-1][2] == 1
     assert "anomaly" not in data.dataset("val")[0][1]
+    data.augmentation = Augmentation([2 * SIDE], 3 * SIDE)
+    data.dataset("train", augment=True)[0]
+    assert seen[-1][2] == pytest.approx(2)
 
 
 def test_one_category_can_be_used_alone(root: Path) -> None:

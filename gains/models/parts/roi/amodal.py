@@ -37,12 +37,13 @@ class VisibleMasks:
     def __init__(self, target_label: int | None = None) -> None:
         self.target_label = target_label
 
-    def __call__(self, masks: InstanceCrops, labels: Tensor) -> InstanceCrops:
+    def __call__(self, masks: InstanceCrops, labels: Tensor, resize: float = 1.0) -> InstanceCrops:
         """Visible masks, uint8, on the boxes of the whole masks and in their order.
 
         Args:
             masks: N whole masks, 0/1.
             labels: ``(N,)`` from 1.
+            resize: of the image, which does not count here.
         """
         visible = masks.crops()
         boxes = masks.boxes.tolist()
