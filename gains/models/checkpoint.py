@@ -14,6 +14,7 @@ from gains.errors import InputError
 from gains.files import replacing
 from gains.models.build import build_plan
 from gains.models.recipe import Recipe, read_recipe
+from gains.models.safetensors_file import SUFFIX, read_safetensors
 from gains.operating_point import OperatingPoint
 
 PREFIX = "network."
@@ -22,7 +23,7 @@ PREFIX = "network."
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A file that ``gains train`` wrote, whole and checked.
+    """A file that ``gains train`` or ``scripts/release.py`` wrote, whole and checked.
 
     Attributes:
         recipe: how the network is built and used.
@@ -82,7 +83,10 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
 
 
 def _read(path: Path, source: str) -> Any:
-    """The contents of a file of torch.save, every part of which is as it was written."""
+    """The contents of a file of torch.save, every part of which is as it was written, or of a safetensors file."""
+    if path.suffix == SUFFIX:
+        weights, recipe = read_safetensors(path, source)
+        return {"state_dict": weights} | ({} if recipe is None else {"gains": recipe})
     try:
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()

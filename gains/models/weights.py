@@ -16,6 +16,7 @@ from torchvision.models.detection import MaskRCNN_ResNet50_FPN_Weights
 from gains.errors import InputError
 from gains.models.classes import carry_classes, class_rows
 from gains.models.recipe import Recipe
+from gains.models.safetensors_file import SUFFIX, read_safetensors
 
 TORCHVISION_NAMES = {
     "roi_heads.box_head.": "box.head.head.",
@@ -164,13 +165,20 @@ def _download(weights: str, fetch: Callable[[], Any]) -> State:
 def _read(path: Path) -> State:
     if not path.is_file():
         raise InputError(f"weights={path} does not exist; pass a file, 'imagenet', 'coco', or model/pretrained=none")
+    if path.suffix == SUFFIX:
+        tensors, recipe = read_safetensors(path, f"weights={path}")
+        return State(tensors, _categories(recipe))
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise InputError(f"weights={path} cannot be read as a file of weights: {error}") from error
     state = content.get("state_dict", content.get("model", content))
     tensors = {name: value for name, value in state.items() if isinstance(value, Tensor)}
-    recipe = content.get("gains")
+    return State(tensors, _categories(content.get("gains")))
+
+
+def _categories(recipe: Any) -> list[str] | None:
+    """Names of the classes that a recipe says, if it says them."""
     categories = recipe.get("categories") if isinstance(recipe, dict) else None
     named = isinstance(categories, list) and all(isinstance(name, str) for name in categories)
-    return State(tensors, categories if named else None)
+    return categories if named else None
