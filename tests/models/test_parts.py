@@ -8,12 +8,12 @@ from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional as F
 from torchvision.models.detection.roi_heads import fastrcnn_loss
-from torchvision.ops import FrozenBatchNorm2d, box_iou
+from torchvision.ops import FrozenBatchNorm2d, MultiScaleRoIAlign, box_iou
 
 from gains.models.mask_rcnn import MaskBranch
 from gains.models.parts.backbone import FrozenNorm
 from gains.models.parts.detections import add_rows, keep_detections, split_detections
-from gains.models.parts.roi.box_branch import BoxBranch, BoxHead, BoxOutput
+from gains.models.parts.roi.box_branch import BoxBranch, BoxHead, BoxOutput, roi_pooler
 from gains.models.parts.roi.mask_head import MaskHead, MaskPredictor, mask_loss, mask_targets, own_class
 from gains.models.parts.roi.masks import RoIMasks
 from gains.models.parts.roi.rpn import anchor_iou, build_rpn
@@ -274,6 +274,34 @@ def test_images_are_batched_at_the_top_left_and_resized_at_inference_only() -> N
     torch.testing.assert_close(batch.tensors[0, :, :40, :60], (images[0] - mean[:, None, None]) / std[:, None, None])
     assert not batch.tensors[0, :, 40:].any()
     assert transform.eval()(images).image_sizes == [(66, 100), (100, 60)]
+
+
+@pytest.mark.parametrize(
+    "model",
+    ["mask_rcnn", "gains", "cascade_rcnn", "htc", "mask_scoring_rcnn", "pisa", "pointrend", "occlusion_rcnn", "donet"],
+)
+def test_scales_of_rois_do_not_depend_on_the_first_image(build: Callable[..., torch.nn.Module], model: str) -> None:
+    network = build(model, "model.width={fpn: 16, box: 16, mask: 16}", "augmentation.test_short_side=20").eval()
+    poolers = [part for part in network.modules() if isinstance(part, MultiScaleRoIAlign)]
+    assert poolers
+    network([torch.rand(3, 20, 400)])  # padded to 32 x 416: the rows alone look like strides of 2, 4, 8 and 16
+    network([torch.rand(3, 64, 64)])
+    for pooler in poolers:
+        assert pooler.scales == [1 / 4, 1 / 8, 1 / 16, 1 / 32]
+
+
+def test_a_roi_is_pooled_where_it_lies_after_an_odd_first_image() -> None:
+    pooler = roi_pooler(7)
+    levels = {
+        str(index): torch.arange(320.0)[None, None, None, : 320 // stride].mul(stride).repeat(1, 1, 320 // stride, 1)
+        for index, stride in enumerate((4, 8, 16, 32))
+    }
+    odd = {name: level[:, :, : 32 * level.shape[2] // 320] for name, level in levels.items()}
+    boxes = [torch.tensor([[4.0, 2, 24, 18]])]
+    pooler(odd, boxes, [(20, 320)])
+    # Values are columns in pixels, so a RoI's mean is its centre (half a cell more: the sampling is not aligned).
+    for box in ([64.0, 64, 128, 128], [40.0, 40, 240, 240]):
+        assert float(pooler(levels, [torch.tensor([box])], [(320, 320)]).mean()) == pytest.approx((box[0] + box[2]) / 2)
 
 
 def test_boxes_return_to_the_image() -> None:

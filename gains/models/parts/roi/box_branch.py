@@ -8,16 +8,27 @@ from torch.nn import functional as F
 from torchvision.models.detection._utils import BoxCoder
 from torchvision.models.detection.faster_rcnn import TwoMLPHead
 from torchvision.ops import MultiScaleRoIAlign
+from torchvision.ops.poolers import LevelMapper
 
 from gains.contract import Features, Rows, Sizes, Target
 from gains.models.parts.detections import keep_detections
 from gains.models.parts.roi.sampling import RoISampler, RoISamples
 from gains.operating_point import OperatingPoint
 
+LEVELS = (2, 3, 4, 5)
+"""Pyramid levels that RoIs are pooled from; level k has the stride 2^k."""
+
 
 def roi_pooler(output_size: int) -> MultiScaleRoIAlign:
-    """RoIAlign on P2..P5, each RoI on the level that fits its size."""
-    return MultiScaleRoIAlign(["0", "1", "2", "3"], output_size=output_size, sampling_ratio=2)
+    """RoIAlign on P2..P5, each RoI on the level that fits its size.
+
+    Strides are given: left to itself torchvision guesses them from the first image that passes, before its padding, and
+    keeps them.
+    """
+    pooler = MultiScaleRoIAlign(["0", "1", "2", "3"], output_size=output_size, sampling_ratio=2)
+    pooler.scales = [2.0**-level for level in LEVELS]
+    pooler.map_levels = LevelMapper(LEVELS[0], LEVELS[-1])
+    return pooler
 
 
 class BoxPredictor(nn.Module):
