@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from gains.images.scaling import fitted_size
 from gains.masks import InstanceCrops
 
 
@@ -26,10 +27,9 @@ class ShortSideResize(A.DualTransform):  # type: ignore[misc]
 
     def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
         """Draw the size (called by albumentations)."""
-        height, width = params["shape"][:2]
-        short = self.py_random.choice(self.short_sides)
-        scale = min(short / min(height, width), self.long_side / max(height, width))
-        return {"size": (max(round(width * scale), 1), max(round(height * scale), 1)), "shrinks": scale < 1}
+        shape = params["shape"][:2]
+        height, width = fitted_size(shape, self.py_random.choice(self.short_sides), self.long_side)
+        return {"size": (width, height), "shrinks": (height, width) < shape}
 
     def apply(self, img: npt.NDArray[Any], size: tuple[int, int], shrinks: bool, **_: Any) -> npt.NDArray[Any]:
         """Resize an image ``(H, W, 3)``; averaging where it shrinks, so that fine texture does not alias."""

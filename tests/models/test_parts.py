@@ -273,7 +273,7 @@ def test_images_are_batched_at_the_top_left_and_resized_at_inference_only() -> N
     mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
     torch.testing.assert_close(batch.tensors[0, :, :40, :60], (images[0] - mean[:, None, None]) / std[:, None, None])
     assert not batch.tensors[0, :, 40:].any()
-    assert transform.eval()(images).image_sizes == [(66, 100), (100, 60)]
+    assert transform.eval()(images).image_sizes == [(67, 100), (100, 60)]
 
 
 @pytest.mark.parametrize(

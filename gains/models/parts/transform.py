@@ -4,8 +4,11 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
+
+from gains.images.scaling import fitted_size
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -33,18 +36,50 @@ class ImageTransform(nn.Module):
         std: Sequence[float] = IMAGENET_STD,
     ) -> None:
         super().__init__()
-        self.resizer = GeneralizedRCNNTransform(short_side, long_side, list(mean), list(std), size_divisible=PADDING)
+        self.short_side = short_side
+        self.long_side = long_side
+        # Of torchvision's transform only what resizes nothing.
+        self.batcher = GeneralizedRCNNTransform(short_side, long_side, list(mean), list(std), size_divisible=PADDING)
 
     def forward(self, images: list[Tensor]) -> ImageList:
         """Batch images ``(3, H, W)``, float in [0, 1]; the result knows each image's size before padding."""
         prepared = []
         for image in images:
-            normal = self.resizer.normalize(image)
-            if not self.training:
-                normal, _ = self.resizer.resize(normal, None)
-            prepared.append(normal)
+            normal = self.batcher.normalize(image)
+            size = (int(image.shape[-2]), int(image.shape[-1]))
+            prepared.append(normal if self.training else resize(normal, self.fitted(size)))
         sizes = [(int(image.shape[-2]), int(image.shape[-1])) for image in prepared]
-        return ImageList(self.resizer.batch_images(prepared, self.resizer.size_divisible), sizes)
+        return ImageList(self.batcher.batch_images(prepared, PADDING), sizes)
+
+    def fitted(self, size: tuple[int, int]) -> tuple[int, int]:
+        """``(height, width)`` to which an image of a size is brought at inference, as training does it."""
+        return fitted_size(size, self.short_side, self.long_side)
+
+
+def resize(image: Tensor, size: tuple[int, int]) -> Tensor:
+    """Bring an image ``(C, H, W)`` to ``(height, width)`` as the augmentation does in training.
+
+    Sides that shrink are averaged, each new pixel over exactly the area that it covers: then noise and fine texture are
+    as weak as the network knows them. torch's own area mode averages over whole pixels, its antialiasing over twice the
+    area; both leave less noise than training has.
+    """
+    height, width = int(image.shape[-2]), int(image.shape[-1])
+    if size == (height, width):
+        return image
+    if size > (height, width):
+        return F.interpolate(image[None], size, mode="bilinear", align_corners=False)[0]
+    # Nothing but the image itself: bfloat16 weights would not sum to 1.
+    with torch.autocast(image.device.type, enabled=False):
+        rows, columns = covered(height, size[0]).to(image), covered(width, size[1]).to(image)
+        return rows @ image @ columns.T
+
+
+def covered(length: int, shorter: int) -> Tensor:
+    """Which share of each of ``shorter`` new pixels each of ``length`` old ones has, ``(shorter, length)`` float32."""
+    edges = torch.arange(shorter + 1, dtype=torch.float64) * (length / shorter)
+    old = torch.arange(length, dtype=torch.float64)
+    overlap = torch.minimum(edges[1:, None], old + 1) - torch.maximum(edges[:-1, None], old)
+    return (overlap.clamp(min=0) * (shorter / length)).float()
 
 
 def rescale_boxes(boxes: Tensor, from_size: tuple[int, int], to_size: tuple[int, int]) -> Tensor:
