@@ -1,6 +1,7 @@
 """From any source to the canonical folder: ``images/``, ``annotations.json`` (COCO, RLE) and ``splits.json``."""
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -72,7 +73,7 @@ def prepare(
     with replacing_folder(root) as partial:
         (partial / "images").mkdir()
         progress = tqdm(source, total=len(source), desc=f"prepare {root.name}", unit="image", leave=False)
-        coco, official = write_records(progress, partial / "images", names)
+        coco, official = write_records(progress, partial / "images", category_numbers(source, names))
         images = {Path(image["file_name"]).stem: image for image in coco["images"]}
         grouping = read_groups(Path(groups), list(images)) if groups is not None else None
         for name, group in (grouping or {}).items():
@@ -82,8 +83,8 @@ def prepare(
         _write_json(partial / "annotations.json", coco)
         division = {"seed": seed, "ratios": list(ratios), "official": official is not None}
         _write_json(partial / "splits.json", division | splits, indent=1)
-    counts = np.bincount([entry["category_id"] for entry in coco["annotations"]], minlength=len(names) + 1)
-    instances = dict(zip(names, counts[1:].tolist(), strict=True))
+    counts = Counter(entry["category_id"] for entry in coco["annotations"])
+    instances = {entry["name"]: counts[entry["id"]] for entry in coco["categories"]}
     reading: ReadOptions | None = getattr(source, "reading", None)
     return Prepared(root, instances, splits, official is not None, reading.notes.lines() if reading else [])
 
@@ -102,10 +103,24 @@ def check_root(root: Path, overwrite: bool) -> None:
         raise InputError(f"{root} is not a prepared data set and is not overwritten; choose another dataset.root")
 
 
+def category_numbers(source: Source, names: Sequence[str]) -> dict[str, int]:
+    """COCO category id of each name that is kept: the source's own, or counted from 1."""
+    own: Sequence[int] | None = getattr(source, "category_ids", None)
+    if own is None:
+        return {name: index + 1 for index, name in enumerate(names)}
+    ids = dict(zip(source.categories, own, strict=True))
+    return {name: ids[name] for name in names}
+
+
 def write_records(
-    records: Iterable[ImageRecord], folder: Path, categories: Sequence[str]
+    records: Iterable[ImageRecord], folder: Path, ids: Mapping[str, int]
 ) -> tuple[dict[str, Any], dict[str, list[str]] | None]:
     """Write the images and collect their annotations.
+
+    Args:
+        records: the images; they keep the number that their source gave them, if any.
+        folder: where the images go.
+        ids: category id of each category that is kept.
 
     Returns:
         The COCO dictionary (images, annotations, categories), and the official division if the source has one.
@@ -113,7 +128,6 @@ def write_records(
     Raises:
         InputError: without images, for a name that comes twice, or an empty mask.
     """
-    ids = {name: index + 1 for index, name in enumerate(categories)}
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     sides: dict[str, str | None] = {}
@@ -121,7 +135,7 @@ def write_records(
         if record.name in sides:
             raise InputError(f"two images are called {record.name!r}; names without suffix must differ")
         sides[record.name] = record.split
-        image = image_entry(record, len(images) + 1)
+        image = image_entry(record, len(images) + 1 if record.number is None else record.number)
         write_image(folder / image["file_name"], record.pixels)
         images.append(image)
         for instance in record.instances:

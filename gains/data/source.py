@@ -34,6 +34,7 @@ class ImageRecord:
         instances: in annotation order; may be empty.
         split: ``train``, ``val`` or ``test`` where the source has an official division, else None.
         extra: further COCO image fields to keep, such as ``arrangement``.
+        number: id of the image in its source, None where the source has no such ids; of all records or of none.
     """
 
     name: str
@@ -41,6 +42,7 @@ class ImageRecord:
     instances: list[Instance]
     split: str | None = None
     extra: dict[str, Any] = field(default_factory=dict)
+    number: int | None = None
 
 
 class Source(Protocol):
@@ -48,7 +50,7 @@ class Source(Protocol):
 
     @property
     def categories(self) -> list[str]:
-        """Category names; a name's position + 1 is its COCO category id."""
+        """Category names; a name's position + 1 is its COCO category id, unless the source has ``category_ids`` too."""
 
     def __len__(self) -> int:
         """Number of images, for the progress bar."""

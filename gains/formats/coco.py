@@ -3,7 +3,7 @@
 import json
 import math
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -106,6 +106,14 @@ def read_coco(path: Path) -> CocoFile:
             annotations.append(CocoAnnotation(image, categories[category], mask, read_box(entry, where), crowd, extra))
     faults.check()
     return CocoFile(path, categories, images, annotations)
+
+
+def whole_numbers(ids: Iterable[Id]) -> dict[Id, int]:
+    """A number for each id: itself, or, where it is text, one that no other has, in the order given."""
+    ids = list(ids)
+    numbers = [name for name in ids if isinstance(name, int)]
+    free = iter(range(max(numbers, default=0) + 1, max(numbers, default=0) + 1 + len(ids)))
+    return {name: name if isinstance(name, int) else next(free) for name in ids}
 
 
 def coco_lists(content: Any, path: Path) -> dict[str, list[dict[str, Any]]]:

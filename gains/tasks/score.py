@@ -26,15 +26,16 @@ def run(config: DictConfig) -> float:
         InputError: if a setting is missing or wrong, or an input file is unsound.
     """
     check_settings(config)
-    truth = read_ground_truth(config.ground_truth, config.category, components=config.components)
+    truth = read_ground_truth(config.ground_truth, config.category, components=config.components, crowd=config.crowd)
     predictions = read_predictions(config.predictions, truth, components=config.components)
+    truth, left_out = scored_images(truth, predictions, config.images)
     compared = read_predictions(config.compare, truth, "compare", config.components) if config.compare else None
     tuning = choose_threshold(config) if config.tune_threshold else None
     threshold = tuning["chosen"] if tuning else float(config.score_threshold)
     evaluator = filled(truth, predictions, config.max_detections, threshold)
     results = evaluator.compute()
     results["inputs"] = {"ground_truth": config.ground_truth, "predictions": config.predictions}
-    results["notes"] += truth.notes + predictions.notes
+    results["notes"] += truth.notes + predictions.notes + left_out
     if tuning:
         results["threshold_tuning"] = tuning
     image_ids, statistics = evaluator.statistics()
@@ -66,6 +67,10 @@ def check_settings(config: DictConfig) -> None:
     for option in ("ground_truth", "predictions"):
         if config[option] is None:
             raise InputError(f"{option}=PATH is missing; give a COCO json file or a folder of label TIFF or PNG")
+    if config.images not in ("all", "predicted"):
+        raise InputError(f"images={config.images} is unknown; use all, or predicted for those that predictions name")
+    if config.crowd not in (None, "instances"):
+        raise InputError(f"crowd={config.crowd} is unknown; use instances, or null for regions that are not counted")
     if config.max_detections < 1:
         raise InputError(f"max_detections={config.max_detections} must be 1 or more")
     if config.bootstrap_samples < 0:
@@ -78,6 +83,33 @@ def check_settings(config: DictConfig) -> None:
                 raise InputError(
                     f"tune_threshold=true needs {option}=PATH: a threshold tuned on the scored images flatters them"
                 )
+
+
+def scored_images(truth: GroundTruth, predictions: Predictions, images: str) -> tuple[GroundTruth, list[str]]:
+    """The images that are scored, and a note on those that the predictions do not name.
+
+    Args:
+        truth: all images.
+        predictions: of some of them.
+        images: ``all``, or ``predicted`` to leave the others out.
+
+    Raises:
+        InputError: if no image would be left.
+    """
+    missing = [name for number, name in truth.names.items() if number not in predictions.predicted]
+    if not missing:
+        return truth, []
+    listed = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
+    if images == "predicted":
+        if len(missing) == len(truth.names):
+            raise InputError(
+                f"images=predicted: the predictions name no image of {truth.path}; nothing is left to score"
+            )
+        return truth.only(predictions.predicted), [f"{len(missing)} images without predictions are left out: {listed}"]
+    return truth, [
+        f"{len(missing)} images have no prediction, all they hold is counted as missed: {listed}"
+        " (images=predicted leaves them out)"
+    ]
 
 
 def filled(
@@ -95,9 +127,10 @@ def filled(
 def choose_threshold(config: DictConfig) -> dict[str, Any]:
     """The score threshold that is best on the validation files, with the metric at each threshold tried."""
     truth = read_ground_truth(
-        config.validation_ground_truth, config.category, "validation_ground_truth", config.components
+        config.validation_ground_truth, config.category, "validation_ground_truth", config.components, config.crowd
     )
     predictions = read_predictions(config.validation_predictions, truth, "validation_predictions", config.components)
+    truth, _ = scored_images(truth, predictions, config.images)
     evaluator = filled(truth, predictions, config.max_detections, config.score_threshold)
     chosen, curve = tune_threshold(evaluator, config.tune_metric)
     return {

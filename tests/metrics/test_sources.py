@@ -126,7 +126,7 @@ def test_a_missing_label_image_is_noted(tmp_path: Path) -> None:
     truth = read_ground_truth(label_folder(tmp_path / "truth"))
     predictions = read_predictions(label_folder(tmp_path / "found", names=("x",)), truth)
     assert predictions.instances[2].masks == []
-    assert any("1 image(s) have no label image" in note for note in predictions.notes)
+    assert predictions.predicted == {1}
 
 
 @pytest.mark.parametrize(

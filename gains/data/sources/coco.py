@@ -7,7 +7,7 @@ from typing import Literal
 from gains.data.source import ImageRecord, Instance
 from gains.errors import InputError
 from gains.formats.archives import FolderFiles, ZipFiles, open_files, unique_names
-from gains.formats.coco import CocoFile, Id, file_name, read_coco
+from gains.formats.coco import CocoFile, Id, file_name, read_coco, whole_numbers
 from gains.images.files import check_size, read_image
 from gains.images.options import ReadOptions
 
@@ -15,7 +15,8 @@ from gains.images.options import ReadOptions
 class Coco:
     """A COCO json: every annotation is checked before the first image is read.
 
-    Masks keep their overlaps, ``iscrowd`` and fields beyond the standard are kept, category ids may be any numbers.
+    Masks keep their overlaps; ids of images and categories, ``iscrowd`` and fields beyond the standard are kept. An id
+    that is text becomes a number.
 
     Args:
         source: the json file, or a folder with one json file (``annotations.json`` if there are several).
@@ -42,6 +43,7 @@ class Coco:
         self.path = annotation_file(source)
         self.coco = read_coco(self.path)
         self.categories = list(self.coco.categories.values())
+        self.category_ids = list(whole_numbers(self.coco.categories).values())
         self.instances: dict[Id, list[Instance]] = {image: [] for image in self.coco.images}
         for annotation in self.coco.annotations:
             extra = annotation.extra | ({"iscrowd": 0} if crowd == "instances" else {})
@@ -59,12 +61,13 @@ class Coco:
 
     def __iter__(self) -> Iterator[ImageRecord]:
         names = unique_names([image.file_name for image in self.coco.images.values()])
-        for name, (number, image) in zip(names, self.coco.images.items(), strict=True):
+        numbers = whole_numbers(self.coco.images)
+        for name, (called, image) in zip(names, self.coco.images.items(), strict=True):
             file = self._find(image.file_name)
             where = self.files.where(file)
             pixels = read_image(self.files.source(file), self.reading, where)
             check_size(pixels.shape, image.size, where, str(self.path), self.reading)
-            yield ImageRecord(name, pixels, self.instances[number], extra=image.extra)
+            yield ImageRecord(name, pixels, self.instances[called], extra=image.extra, number=numbers[called])
 
     def _find(self, wanted: str) -> str:
         """The image file of an entry, by its whole name or by the last part of it."""

@@ -9,7 +9,11 @@ from gains.metrics.sources.sets import GroundTruth, Predictions
 
 
 def read_ground_truth(
-    path: str | Path, category: str | None = None, option: str = "ground_truth", components: bool | None = None
+    path: str | Path,
+    category: str | None = None,
+    option: str = "ground_truth",
+    components: bool | None = None,
+    crowd: str | None = None,
 ) -> GroundTruth:
     """Read a COCO json file or a folder of label images.
 
@@ -17,12 +21,14 @@ def read_ground_truth(
         path: file or folder.
         category: keep this category alone; None keeps all.
         option: name of the setting that gave the path, for the error.
+        components: of label images, see :func:`gains.formats.labels.instances_of`.
+        crowd: of COCO files; ``instances`` takes crowd regions as objects.
 
     Raises:
         InputError: if it is neither, or unsound; the message names the file and the entry.
     """
     path = _existing(path, option)
-    return folder_truth(path, category, components) if path.is_dir() else coco_truth(path, category)
+    return folder_truth(path, category, components) if path.is_dir() else coco_truth(path, category, crowd)
 
 
 def read_predictions(

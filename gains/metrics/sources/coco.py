@@ -8,7 +8,6 @@ import numpy as np
 
 from gains.errors import InputError
 from gains.formats.coco import (
-    CocoFile,
     Id,
     coco_lists,
     describe,
@@ -19,6 +18,7 @@ from gains.formats.coco import (
     read_categories,
     read_coco,
     to_id,
+    whole_numbers,
 )
 from gains.formats.coco_masks import to_rle
 from gains.formats.faults import Faults
@@ -26,31 +26,32 @@ from gains.metrics.sources.sets import GroundTruth, ImageNames, InstanceSet, Pre
 from gains.rle import RLE, encode_crop
 
 
-def coco_truth(path: Path, category: str | None) -> GroundTruth:
+def coco_truth(path: Path, category: str | None, crowd: str | None = None) -> GroundTruth:
     """Ground truth from a COCO file.
+
+    Args:
+        path: of the file.
+        category: keep this category alone; None keeps all.
+        crowd: ``instances`` takes crowd regions as objects.
 
     Raises:
         InputError: with everything that is wrong in it.
     """
     coco = read_coco(path)
     labels = evaluated_labels(coco.categories.values(), category, path)
-    ids = image_numbers(coco)
+    ids = whole_numbers(coco.images)
     sizes = {ids[name]: image.size for name, image in coco.images.items()}
     names = {ids[name]: image.file_name for name, image in coco.images.items()}
     sets = {number: InstanceSet() for number in names}
     for each in coco.annotations:
         if each.category in labels:
-            sets[ids[each.image]].add(each.mask, labels[each.category], each.box, iscrowd=int(each.crowd))
-    every = coco.annotations and coco.crowds == len(coco.annotations)
-    notes = [f"all annotations of {path} are crowd regions (iscrowd 1): nothing is left to be found"] if every else []
+            sets[ids[each.image]].add(
+                each.mask, labels[each.category], each.box, iscrowd=int(each.crowd and crowd is None)
+            )
+    every = coco.annotations and coco.crowds == len(coco.annotations) and crowd is None
+    said = "are crowd regions (iscrowd 1): nothing is left to be found; crowd=instances takes them as objects"
+    notes = [f"all annotations of {path} {said}"] if every else []
     return GroundTruth(path, coco.categories, labels, names, sizes, sets, ids, notes)
-
-
-def image_numbers(coco: CocoFile) -> dict[Id, int]:
-    """A number for each image: its id, or, where that is text, one that no image has."""
-    numbers = [name for name in coco.images if isinstance(name, int)]
-    free = iter(range(max(numbers, default=0) + 1, max(numbers, default=0) + 1 + len(coco.images)))
-    return {name: name if isinstance(name, int) else next(free) for name in coco.images}
 
 
 def coco_predictions(path: Path, truth: GroundTruth) -> Predictions:
@@ -63,14 +64,14 @@ def coco_predictions(path: Path, truth: GroundTruth) -> Predictions:
     if isinstance(content, list):
         image_ids = _result_images(truth)
         categories = truth.declared or _any_single_category(content, truth, path)
-        entries, required = content, True
+        entries, required, predicted = content, True, set[int]()
     else:
         if isinstance(content, dict) and "metrics" in content:
             raise InputError(f"{path} holds results, not predictions; give the COCO file that the results came from")
         lists = coco_lists(content, path)
         image_ids = _images_by_name(lists["images"], truth, path)
         categories = _categories_by_name(read_categories(lists["categories"], path), truth, path)
-        entries, required = lists["annotations"], False
+        entries, required, predicted = lists["annotations"], False, set(image_ids.values())
     instances = {image_id: InstanceSet() for image_id in truth.names}
     unscored = 0
     faults = Faults(str(path))
@@ -82,11 +83,12 @@ def coco_predictions(path: Path, truth: GroundTruth) -> Predictions:
             mask = _mask(entry, truth.sizes[image], where)
             score, box = _score(entry, where, required), read_box(entry, where)
             unscored += score is None
+            predicted.add(image)
             if name in truth.labels:
                 instances[image].add(mask, truth.labels[name], box, 1.0 if score is None else score)
     faults.check()
     notes = [f"{unscored} predictions of {path} have no score and count as 1"] if unscored else []
-    return Predictions(instances, notes)
+    return Predictions(instances, notes, predicted)
 
 
 def _result_images(truth: GroundTruth) -> dict[Id, int]:

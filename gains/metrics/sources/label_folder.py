@@ -51,7 +51,7 @@ def folder_predictions(folder: Path, truth: GroundTruth, components: bool | None
         )
     known = ImageNames(truth.names)
     instances = {image_id: InstanceSet() for image_id in truth.names}
-    missing = set(truth.names)
+    predicted: set[int] = set()
     for name, path in _label_files(folder).items():
         image_id = known.find(name)
         if image_id is None:
@@ -61,11 +61,9 @@ def folder_predictions(folder: Path, truth: GroundTruth, components: bool | None
             wanted = "x".join(str(side) for side in truth.sizes[image_id])
             raise InputError(f"{path} is {size[0]}x{size[1]} pixels, but its image in {truth.path} is {wanted}")
         instances[image_id] = _instances(masks)
-        missing.discard(image_id)
+        predicted.add(image_id)
     notes = ["label images have no scores: every prediction counts as 1, so mAP is that of an unranked set"]
-    if missing:
-        notes.append(f"{len(missing)} image(s) have no label image in {folder}: counted as without predictions")
-    return Predictions(instances, notes)
+    return Predictions(instances, notes, predicted)
 
 
 def read_label_image(path: Path, components: bool | None = None) -> tuple[list[RLE], tuple[int, int]]:

@@ -1,7 +1,7 @@
 """Instances of images by id, whatever file they came from."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -67,6 +67,15 @@ class GroundTruth:
     ids: dict[Id, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
+    def only(self, images: set[int]) -> "GroundTruth":
+        """The same truth of some of its images."""
+        return replace(
+            self,
+            names={number: name for number, name in self.names.items() if number in images},
+            sizes={number: size for number, size in self.sizes.items() if number in images},
+            instances={number: found for number, found in self.instances.items() if number in images},
+        )
+
     @property
     def categories(self) -> dict[int, str]:
         """Label -> name, for the evaluator."""
@@ -75,10 +84,18 @@ class GroundTruth:
 
 @dataclass(frozen=True)
 class Predictions:
-    """Detections by image id of the ground truth (all of its images), and notes on how they were read."""
+    """Detections of a ground truth's images.
+
+    Attributes:
+        instances: image id of the truth -> detections, for all of its images.
+        notes: sentences on how they were read.
+        predicted: ids of the images that the file lists, or has a label image of; of a results list, which lists none,
+            those with a detection.
+    """
 
     instances: dict[int, InstanceSet]
     notes: list[str]
+    predicted: set[int] = field(default_factory=set)
 
 
 class ImageNames:

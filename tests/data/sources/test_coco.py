@@ -9,6 +9,8 @@ import pytest
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
+from gains.data.dataset import load_annotations
+from gains.data.prepare import prepare
 from gains.data.sources.coco import Coco
 from gains.errors import InputError
 from helpers.sources import SIZE, dense, only
@@ -116,3 +118,25 @@ def test_folder_must_say_which_file(tmp_path: Path) -> None:
         Coco(tmp_path)
     with pytest.raises(InputError, match=r"dataset\.source is not set"):
         Coco(None)
+
+
+def test_prepared_folder_keeps_the_ids_of_its_source(tmp_path: Path, write_coco: Any, coco: dict[str, Any]) -> None:
+    path = write_coco(tmp_path, coco)
+    prepared = prepare(Coco(path), tmp_path / "out", seed=1, ratios=(1, 0, 0), categories=["cell", "nucleus"])
+    written = json.loads((tmp_path / "out" / "annotations.json").read_text())
+    assert written["categories"] == coco["categories"]
+    assert [entry["id"] for entry in written["images"]] == [7]
+    assert [(entry["image_id"], entry["category_id"]) for entry in written["annotations"]] == [(7, 40), (7, 12)]
+    assert prepared.instances == {"cell": 1, "nucleus": 1}
+    loaded = load_annotations(tmp_path / "out", ["nucleus"])
+    assert (loaded.category_ids, [entry["label"] for entry in loaded.objects["a"]]) == ([12], [1])
+
+
+def test_an_id_that_is_text_becomes_a_number_of_its_own(tmp_path: Path, write_coco: Any, coco: dict[str, Any]) -> None:
+    text = json.loads(json.dumps(coco).replace(": 40", ': "c"').replace('_id": 7', '_id": "x"'))
+    text["images"][0]["id"] = "x"
+    prepare(Coco(write_coco(tmp_path, text)), tmp_path / "out", seed=1, ratios=(1, 0, 0))
+    written = COCO(tmp_path / "out" / "annotations.json")
+    assert [entry["name"] for entry in written.loadCats(sorted(written.getCatIds()))] == ["nucleus", "cell"]
+    assert all(isinstance(number, int) for number in (*written.getImgIds(), *written.getCatIds()))
+    assert len(written.getAnnIds(imgIds=written.getImgIds())) == 2
