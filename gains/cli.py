@@ -1,4 +1,4 @@
-"""The command line: ``gains prepare|train|eval|predict|compare|score`` followed by Hydra overrides."""
+"""The command line: ``gains prepare|train|eval|predict|compare|sweep|score`` followed by Hydra overrides."""
 
 import importlib
 import sys
@@ -16,6 +16,7 @@ COMMANDS = {
     "eval": "evaluate a checkpoint on a split of a prepared data set",
     "predict": "segment images with a checkpoint",
     "compare": "train methods on data sets over seeds, or collect runs, into one table with intervals",
+    "sweep": "search settings for the best validation metric",
     "score": "compare any tool's predictions with a ground truth",
 }
 

@@ -78,7 +78,7 @@ def test_no_circle_of_files() -> None:
     assert edges == {}
 
 
-@pytest.mark.parametrize("name", ["train", "eval", "predict", "prepare", "score", "compare"])
+@pytest.mark.parametrize("name", ["train", "eval", "predict", "prepare", "score", "compare", "sweep"])
 def test_tasks_are_short(name: str) -> None:
     """A task composes, builds, runs and returns; what it does lies in the rooms below."""
     assert len((ROOT / "tasks" / f"{name}.py").read_text().splitlines()) < 200

@@ -84,7 +84,7 @@ def read_run(folder: Path) -> Run:
         results["metrics"][MAIN]  # a results.json of something else ends here
     except (OSError, ValueError, KeyError, TypeError, YAMLError, OmegaConfBaseException) as error:
         raise InputError(f"{folder} is no finished run of gains train: {type(error).__name__} {error}") from error
-    return Run(key, folder, results, read_statistics(folder / STATISTICS), _curve(folder / CURVES))
+    return Run(key, folder, results, read_statistics(folder / STATISTICS), curve(folder / CURVES))
 
 
 def collect(roots: Iterable[Path]) -> list[Run]:
@@ -138,7 +138,8 @@ def _age(run: Run) -> float:
     return (run.folder / RESULTS).stat().st_mtime
 
 
-def _curve(path: Path) -> list[tuple[int, float]]:
+def curve(path: Path) -> list[tuple[int, float]]:
+    """Step and main validation metric of every validation in a ``metrics.csv``, which may be growing."""
     if not path.is_file():
         return []
     with path.open(newline="") as file:

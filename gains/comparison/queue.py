@@ -68,7 +68,7 @@ def run_all(jobs: Sequence[Job], side_by_side: int, on_end: Callable[[Job, str |
         while waiting or running:
             while waiting and len(running) < side_by_side:
                 job = waiting.pop(0)
-                running[_start(job, threads)] = (job, time.monotonic())
+                running[start(job, threads)] = (job, time.monotonic())
             for process in [process for process in running if process.poll() is not None]:
                 job, begin = running.pop(process)
                 on_end(job, failure(job, process.returncode), time.monotonic() - begin)
@@ -90,7 +90,8 @@ def failure(job: Job, status: int) -> str | None:
     return f"exit status {status}: {said} ({job.folder / LOG})"
 
 
-def _start(job: Job, threads: int) -> subprocess.Popen[bytes]:
+def start(job: Job, threads: int) -> subprocess.Popen[bytes]:
+    """Begin a job in a process of its own with so many threads, its output to its log."""
     job.folder.mkdir(parents=True, exist_ok=True)
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
     with (job.folder / LOG).open("ab") as log:

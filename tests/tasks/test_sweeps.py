@@ -1,5 +1,6 @@
 """Several runs from one command: on every launcher one that fails stops nobody, and its folder says why."""
 
+import csv
 import os
 import subprocess
 import sys
@@ -67,3 +68,36 @@ def test_slurm_jobs_ask_for_resources() -> None:
     launcher = config.hydra.launcher
     assert launcher._target_.endswith("SlurmLauncher")
     assert (launcher.gpus_per_node, launcher.cpus_per_task, launcher.signal_delay_s) == (1, 8, 120)
+
+
+def test_a_search_trains_and_names_the_best(data: Path, tmp_path: Path) -> None:
+    pytest.importorskip("optuna")
+    (tmp_path / "data").symlink_to(data)
+    space = 'space=["nms_iou=choice(0.4,0.6)"]'
+    command = [sys.executable, "-m", "gains.cli", "sweep", *FAST, space, "trials=2", "output=found"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert "settings   nms_iou=0." in done.stdout
+    with (tmp_path / "found" / "trials.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["state"] for row in rows] == ["complete", "complete"]
+    for row in rows:
+        config = yaml.safe_load((tmp_path / row["folder"] / "config.yaml").read_text())
+        assert config["nms_iou"] == float(row["nms_iou"])
+
+
+def test_what_the_search_sets_is_not_given(tmp_path: Path) -> None:
+    pytest.importorskip("optuna")
+    command = [sys.executable, "-m", "gains.cli", "sweep", "augmentation=flip", "output=found"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith("gains sweep: augmentation=...: the search sets it")
+
+
+def test_the_search_of_wandb_names_settings_that_exist() -> None:
+    search = yaml.safe_load((Path(__file__).parents[2] / "scripts" / "wandb_sweep.yaml").read_text())
+    for name, values in search["parameters"].items():
+        value = values.get("values", [values.get("min")])[0]
+        assert compose("train", f"{name}={value}")
+    assert search["command"][1:3] == ["gains", "train"]
