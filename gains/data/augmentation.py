@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from gains.data.cropping import RandomCrop
 from gains.images.scaling import fitted_size
 from gains.masks import InstanceCrops
 
@@ -64,15 +65,24 @@ class Augmented(NamedTuple):
 
 
 class Augmentation:
-    """Resize, then the configured albumentations transforms, on an image and its instance masks.
+    """Crop on request, resize, then the configured albumentations transforms, on an image and its instance masks.
 
     Args:
         short_sides: see :class:`ShortSideResize`.
         long_side: see :class:`ShortSideResize`.
         transforms: any albumentations transforms that support ``image``, ``masks`` and ``keypoints``.
+        crop: side in pixels of the image of the piece of a larger one that is taken before all else (see
+            :class:`gains.data.cropping.RandomCrop`); None takes images whole.
     """
 
-    def __init__(self, short_sides: Sequence[int], long_side: int, transforms: Sequence[A.BasicTransform] = ()) -> None:
+    def __init__(
+        self,
+        short_sides: Sequence[int],
+        long_side: int,
+        transforms: Sequence[A.BasicTransform] = (),
+        crop: int | None = None,
+    ) -> None:
+        self.crop = None if crop is None else RandomCrop(crop)
         # A keypoint of size 1 goes along: albumentations changes its size with every resizing and zoom.
         marks = A.KeypointParams(format="xyas", remove_invisible=False)
         self.compose = A.Compose([ShortSideResize(short_sides, long_side), *transforms], keypoint_params=marks)
@@ -85,6 +95,8 @@ class Augmentation:
             masks: N instances.
             seed: decides every random choice of this call.
         """
+        if self.crop is not None:
+            image, masks = self.crop(image, masks, seed)
         self.compose.set_random_seed(seed)
         height, width = image.shape[:2]
         mark = np.array([[width / 2, height / 2, 0, 1]], dtype=np.float32)

@@ -15,9 +15,9 @@ from gains.errors import InputError
 from gains.images.intensity import Intensity, dim_note, is_dim, known_values, to_unit_rgb, value_range
 from gains.images.notes import Notes
 from gains.images.raster import ArrayRaster, Raster
+from gains.images.scaling import IMAGENET_MEAN
 from gains.masks import InstanceCrops, tighten
 from gains.models.checkpoint import load_network, operate
-from gains.models.parts.transform import IMAGENET_MEAN
 from gains.models.recipe import Recipe
 from gains.operating_point import SETTINGS
 from gains.prediction.cleaning import SETTINGS as CLEANING

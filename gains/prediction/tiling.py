@@ -6,15 +6,14 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from gains.images.scaling import fits_tile
+
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 
 EDGE = 4
 """Pixels from its tile's edge within which an instance counts as cut: predicted outlines end a little early."""
-
-MAX_ASPECT = 4
-"""Longer and narrower images are padded to a tile: resizing their short side would blow them up."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ class TileGrid:
         """
         if not 0 <= overlap < side:
             raise ValueError(f"overlap={overlap} must be at least 0 and less than tile={side}")
-        if max(size) <= side and max(size) <= MAX_ASPECT * min(size):
+        if fits_tile(size, side):
             return cls(size, size, np.zeros(1, np.int64), np.zeros(1, np.int64))
         return cls(size, (side, side), _starts(size[0], side, overlap), _starts(size[1], side, overlap))
 

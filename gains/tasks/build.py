@@ -108,6 +108,7 @@ def build_datamodule(config: DictConfig, annotations: Annotations) -> InstanceDa
             list(config.augmentation.short_sides),
             config.augmentation.long_side,
             list(instantiate(config.augmentation.transforms)),
+            crop=config.dataset.short_side if config.dataset.crop else None,
         ),
         derived={name: derive for name, derive in derived.items() if derive is not None},
         batch_size=config.batch_size,
@@ -128,7 +129,7 @@ def build_module(config: DictConfig, datamodule: InstanceDataModule) -> Instance
     recipe = Recipe(
         network_plan(config),
         annotations.categories,
-        annotations.longest_side,
+        seen_side(config, annotations),
         config.dataset.intensity,
         config.model.name,
         OperatingPoint(**{name: config[name] for name in SETTINGS}),
@@ -144,6 +145,12 @@ def build_module(config: DictConfig, datamodule: InstanceDataModule) -> Instance
         schedule=OmegaConf.to_container(config.model.schedule),  # type: ignore[arg-type]
         backbone_lr_factor=config.model.backbone_lr_factor,
     )
+
+
+def seen_side(config: DictConfig, annotations: Annotations) -> int:
+    """Longest side in pixels of what the network is shown of an image at a time: the whole, or a crop."""
+    longest = annotations.longest_side
+    return min(longest, int(config.dataset.short_side)) if config.dataset.crop else longest
 
 
 def build_trainer(config: DictConfig, folder: Path) -> pl.Trainer:

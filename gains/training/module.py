@@ -15,6 +15,7 @@ from gains.models.checkpoint import operate, seal
 from gains.models.parts.detections import relabel
 from gains.models.recipe import Recipe
 from gains.training.optim import parameter_groups, warmup_and_steps
+from gains.training.tiled import detect
 
 OptimizerFactory = Callable[[list[dict[str, Any]]], Optimizer]
 
@@ -78,8 +79,9 @@ class InstanceSegmentation(pl.LightningModule):
 
     def _evaluation_step(self, batch: Batch) -> dict[str, Any]:
         images, targets = batch
+        seen = detect(self.network, self.recipe, images)
         # Encoded once, for the evaluator and for callbacks that write or draw.
-        named = [relabel(detections, self.recipe.categories, self.evaluated) for detections in self(images)]
+        named = [relabel(detections, self.recipe.categories, self.evaluated) for detections in seen]
         found = [{**detections, "rles": detections["masks"].to_rle()} for detections in named]
         predictions = [{**detections, "masks": detections["rles"]} for detections in found]
         truths = [{**target, "masks": target["rles"]} for target in targets]

@@ -8,9 +8,8 @@ from torch.nn import functional as F
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
-from gains.images.scaling import fitted_size
+from gains.images.scaling import IMAGENET_MEAN, fitted_size
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 PADDING = 32
 """Batch height and width are padded to multiples of this, the stride of the coarsest pyramid level."""

@@ -1,0 +1,47 @@
+"""Validation and test see an image as ``gains predict`` would: whole where it fits, else in stitched tiles."""
+
+from dataclasses import replace
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from gains.contract import Detections
+from gains.images.scaling import fits_tile
+from gains.models.parts.full_image_masks import FullImageMasks
+from gains.models.recipe import Recipe
+from gains.prediction.predictor import Predictor
+
+
+def detect(network: nn.Module, recipe: Recipe, images: list[Tensor]) -> list[Detections]:
+    """Detections of each image, those above the recipe's ``min_score``.
+
+    Args:
+        network: in evaluation mode, at the recipe's operating point.
+        recipe: its ``image_side`` says what fits.
+        images: ``(3, H, W)`` in [0, 1] on the network's device, sizes may differ.
+
+    Returns:
+        What the network gives for images that fit; for others no more than boxes, labels, scores and masks.
+    """
+    point = recipe.operating_point
+    # All candidates: mAP ranks those below the threshold too. Images already are in [0, 1].
+    everything = replace(recipe, operating_point=replace(point, score_threshold=point.min_score))
+    predictor = Predictor(network, everything, images[0].device, intensity="full_range")
+    sizes = [(int(image.shape[-2]), int(image.shape[-1])) for image in images]
+    if all(fits_tile(size, predictor.tile) for size in sizes):
+        whole: list[Detections] = network(images)
+        return whole
+    return [stitched(predictor, image) for image in images]
+
+
+def stitched(predictor: Predictor, image: Tensor) -> Detections:
+    """Detections of one image ``(3, H, W)`` in [0, 1], by tiles where it does not fit one."""
+    found = predictor.predict(image.permute(1, 2, 0).float().cpu().numpy())
+    entries: dict[str, Any] = {
+        "boxes": found.masks.boxes.float(),
+        "labels": torch.from_numpy(found.labels),
+        "scores": torch.from_numpy(found.scores).float(),
+        "masks": FullImageMasks(found.masks),
+    }
+    return cast(Detections, entries)
