@@ -17,7 +17,7 @@ Where the release and the paper's intention part ways, this is what is done here
 - The attention map clamps mask logits at 0 on the RoI's grid, before interpolation instead of after it, which makes it
   one matrix product over all RoIs. It is computed at the finest pyramid level's stride.
 
-MRP starts both paths from equal weights and needs two categories, of which one lies in the other.
+MRP starts both paths from equal weights, given ones included, and needs two categories, of which one lies in the other.
 """
 
 import copy

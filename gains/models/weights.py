@@ -1,8 +1,14 @@
-"""Start from weights somebody else has trained: torchvision's, or a file."""
+"""Start from weights somebody else has trained: torchvision's, or a file.
+
+Of torchvision's two sets of ImageNet weights the first is taken, for every ResNet. torchvision's own detectors start
+from it, so figures compare with theirs; it was trained plainly, as the weights that the paper starts from; ResNet-18
+has no other, so that all sizes start alike. The second set classifies better, but comes from a long recipe with label
+smoothing, mixed images and averaged weights, which nobody has shown to help frozen norms here.
+"""
 
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,6 +31,12 @@ TORCHVISION_NAMES = {
     **{f"roi_heads.mask_head.{index}.0.": f"mask.head.trunk.{2 * index}." for index in range(4)},
 }
 """Prefixes of torchvision's Mask R-CNN and what the same layers are called here."""
+
+IMAGENET = "IMAGENET1K_V1"
+"""Which of torchvision's ImageNet weights."""
+
+SECOND_PATH = "inner."
+"""Prefix of DoNet's second path, which starts from the weights of the first."""
 
 CLASSIFIER = re.compile(r"(conv1|bn1|layer[1-4])\.")
 """Beginnings of names of torchvision's classifiers."""
@@ -93,7 +105,7 @@ def load_weights(
     """
     if weights == "imagenet":
         state = _download(
-            weights, lambda: get_model_weights(resnet).DEFAULT.get_state_dict(progress=True, check_hash=True)
+            weights, lambda: get_model_weights(resnet)[IMAGENET].get_state_dict(progress=True, check_hash=True)
         )
     elif weights == "coco":
         state = _download(
@@ -108,6 +120,7 @@ def load_weights(
         kept = [name for name in recipe.categories if name in state.categories]
         new = [name for name in recipe.categories if name not in state.categories]
         renamed = _for_classes(network, renamed, state.categories, recipe, trust)
+    renamed |= _second_path(own, renamed)
     fitting = {name: value for name, value in renamed.items() if name in own and own[name].shape == value.shape}
     broken = [name for name, value in fitting.items() if not torch.isfinite(value).all()]
     if broken:
@@ -123,6 +136,13 @@ def load_weights(
         )
     network.load_state_dict(fitting, strict=False)
     return Filled(weights, sorted(fitting), sorted(name for name in counted if name not in fitting), kept, new)
+
+
+def _second_path(own: Iterable[str], theirs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors for those of the network's second path that weights without one do not have: copies of the first's."""
+    lacking = [name for name in own if name.startswith(SECOND_PATH) and name not in theirs]
+    first = {name: theirs.get(name.removeprefix(SECOND_PATH)) for name in lacking}
+    return {name: value for name, value in first.items() if value is not None}
 
 
 def _for_classes(

@@ -68,6 +68,22 @@ def test_paper_recipe_is_section_4() -> None:
     assert composed("train").model.network.mask.anomaly.start == 1.0
 
 
+@pytest.mark.parametrize("experiment", [name for name in options("experiment") if name.startswith("paper_")])
+@pytest.mark.parametrize("model", options("model"))
+def test_each_method_has_its_optimizer_in_the_papers_recipe(model: str, experiment: str) -> None:
+    config = composed("train", f"model={model}", f"experiment={experiment}")
+    optimizer = config.model.optimizer
+    if model == "fastinst":
+        assert (optimizer._target_, optimizer.lr, optimizer.weight_decay) == ("torch.optim.AdamW", 1e-4, 0.05)
+        assert config.model.backbone_lr_factor == 0.1
+    else:
+        assert (optimizer._target_, optimizer.momentum, optimizer.weight_decay) == ("torch.optim.SGD", 0.9, 1e-4)
+        assert optimizer.lr == (0.0075 if model == "condinst" else 0.015)
+        assert config.model.schedule.warmup_steps == 1000
+    changed = composed("train", f"model={model}", f"experiment={experiment}", "model.optimizer.lr=0.3")
+    assert changed.model.optimizer.lr == 0.3
+
+
 @pytest.mark.parametrize(
     ("name", "branch", "reweight"),
     [("neither", False, False), ("reweighting", False, True), ("branch", True, False), ("both", True, True)],

@@ -105,3 +105,40 @@ def test_unreachable_download_says_what_to_pass_instead(monkeypatch: pytest.Monk
         load_weights(Detector(), "imagenet", "resnet18")
     with pytest.raises(InputError, match=r"weights=coco"):
         load_weights(Detector("resnet50"), "coco", "resnet50")
+
+
+@pytest.mark.parametrize("resnet", ["resnet18", "resnet50", "resnet101"])
+def test_imagenet_weights_are_those_of_torchvisions_detectors(resnet: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def fetch(self: Any, **_: Any) -> Any:
+        asked.append(self)
+        body = resnet if len(asked) == 1 else "resnet50"
+        return torchvision.models.get_model(body, weights=None).state_dict()
+
+    monkeypatch.setattr(torchvision.models.WeightsEnum, "get_state_dict", fetch)
+    load_weights(Detector(resnet), "imagenet", resnet)
+    torchvision.models.detection.maskrcnn_resnet50_fpn(num_classes=2)  # fetches what it takes for its backbone
+    assert [weights.name for weights in asked] == [asked[1].name] * 2
+
+
+def test_weights_reach_donets_second_path(tmp_path: Path) -> None:
+    """Those of Mask R-CNN have one path; DoNet's own have two, which stay apart."""
+    tiny = ("model.width={fpn: 16, box: 16, mask: 16}",)
+    trained, path = build_network("mask_rcnn", *tiny, num_classes=2), tmp_path / "mask_rcnn.pth"
+    torch.save(trained.state_dict(), path)
+    network = build_network("donet", *tiny, num_classes=2, target_label=1)
+    load_weights(network, str(path), "resnet18")
+    state, theirs = network.state_dict(), trained.state_dict()
+    heads = [name for name in theirs if name.startswith(("rpn.", "box.", "mask."))]
+    assert len(heads) > 20
+    assert all(torch.equal(state[name], theirs[name]) for name in heads)
+    assert all(torch.equal(state[f"inner.{name}"], theirs[name]) for name in heads)
+
+    for parameter in network.inner.parameters():  # type: ignore[union-attr]
+        torch.nn.init.constant_(parameter, 0.125)
+    torch.save(network.state_dict(), path)
+    again = build_network("donet", *tiny, num_classes=2, target_label=1)
+    load_weights(again, str(path), "resnet18")
+    assert all((parameter == 0.125).all() for parameter in again.inner.parameters())  # type: ignore[union-attr]
+    assert torch.equal(again.state_dict()["box.head.head.fc6.weight"], state["box.head.head.fc6.weight"])
