@@ -49,6 +49,8 @@ def main(command: str | None = None) -> None:
         raise SystemExit(2) from None
     task = importlib.import_module(f"gains.tasks.{command}")
     failures = importlib.import_module("gains.tasks.failures")
+    if command == "train":
+        sys.argv += importlib.import_module("gains.tasks.processes").folder_overrides()
 
     def job(config: DictConfig) -> float | None:
         # Hydra has read the command line; Lightning starts further DDP processes from it, command word included.

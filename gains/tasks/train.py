@@ -15,6 +15,7 @@ from pytorch_lightning.utilities.exceptions import SIGTERMException
 from gains.errors import InputError
 from gains.models.checkpoint import load_network, read_checkpoint
 from gains.reports.curves import plot_losses
+from gains.tasks import processes
 from gains.tasks.build import build_datamodule, build_module, build_trainer, prepared_annotations, set_from_data
 from gains.tasks.environment import write_environment
 from gains.tasks.notices import silence_notices
@@ -31,12 +32,14 @@ def run(config: DictConfig) -> float:
     folder = Path(HydraConfig.get().runtime.output_dir)
     silence_notices()
     pl.seed_everything(config.seed, workers=True, verbose=False)
-    resume = resume_from(config.checkpoint, folder)
+    resume = after_restart(folder) or resume_from(config.checkpoint, folder)
     annotations = prepared_annotations(config.dataset)
     for note in set_from_data(config, annotations):
         print(note)
-    (folder / "config.yaml").write_text(OmegaConf.to_yaml(config, resolve=True))
-    write_environment(folder)
+    if processes.is_first():
+        (folder / "config.yaml").write_text(OmegaConf.to_yaml(config, resolve=True))
+        write_environment(folder)
+    processes.publish(folder)
     datamodule = build_datamodule(config, annotations)
     check_tuning(config, datamodule)
     split = evaluated_split(config, datamodule)
@@ -91,6 +94,12 @@ def training_seconds(trainer: pl.Trainer) -> float | None:
     """How long the training loop ran, the time before a resume included; None without its timer callback."""
     timers = [callback for callback in trainer.callbacks if isinstance(callback, Timer)]  # type: ignore[attr-defined]
     return timers[0].time_elapsed("train") if timers else None
+
+
+def after_restart(folder: Path) -> str | None:
+    """The last checkpoint of this very run, where torchrun has started it again after a process died."""
+    saved = any((folder / "checkpoints" / name).is_file() for name in (LAST, OLDER))
+    return str(whole_last(folder / "checkpoints")) if saved and processes.restarted() else None
 
 
 def resume_from(checkpoint: str | None, folder: Path) -> str | None:

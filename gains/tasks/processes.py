@@ -1,0 +1,63 @@
+"""Several processes of one run, started by torchrun: all use the folder of the first, which prepares what they share.
+
+The first process publishes its folder in the store through which torchrun's processes meet; the others wait for it
+before Hydra makes them a folder of their own. After a restart by torchrun the folder is still known there, so that the
+run goes on in it.
+"""
+
+import os
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+
+from torch.distributed import TCPStore  # type: ignore[attr-defined]
+
+KEY = "gains/folder"
+PATIENCE = timedelta(hours=12)
+"""How long the first may take to prepare data; if it fails, torchrun ends the others at once."""
+
+
+def started_by_torchrun(environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether torchrun's agent started this process and keeps a store for it."""
+    return environment.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+
+
+def is_first(environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether this process speaks for all: it is alone, or has rank 0 among them."""
+    return all(environment.get(name, "0") == "0" for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"))
+
+
+def restarted(environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether torchrun has started this run again after a process of it died."""
+    return started_by_torchrun(environment) and int(environment.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
+
+
+def folder_overrides() -> list[str]:
+    """What Hydra is to be told, so that this process uses the folder of the first; waits for that one to be ready."""
+    if not started_by_torchrun():
+        return []
+    store = _store()
+    if is_first() and not (restarted() and store.check([KEY])):
+        return []
+    if not is_first():
+        store.wait([_ready()], PATIENCE)
+    folder = store.get(KEY).decode()
+    quoted = folder.replace("\\", "\\\\").replace("'", "\\'")
+    return [f"hydra.run.dir='{quoted}'", *([] if is_first() else ["hydra.output_subdir=null"])]
+
+
+def publish(folder: Path) -> None:
+    """Let the other processes go on, in this folder."""
+    if started_by_torchrun() and is_first():
+        store = _store()
+        store.set(KEY, str(folder.resolve()))
+        store.set(_ready(), "")
+
+
+def _ready() -> str:
+    """Key that says that the first is ready, since the last restart."""
+    return f"gains/ready/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}"
+
+
+def _store() -> TCPStore:
+    return TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), is_master=False)
