@@ -223,6 +223,12 @@ class InstanceCrops:
         return raster, [x0 - left, y0 - top, x0 - left, y0 - top]
 
 
+def equivalent_diameter(areas: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """Diameter ``(N,)`` in pixels of the circle of each area ``(N,)`` in pixels."""
+    diameters: npt.NDArray[np.float64] = 2 * np.sqrt(np.asarray(areas, dtype=np.float64) / np.pi)
+    return diameters
+
+
 def tighten(masks: InstanceCrops, region: tuple[int, int, int, int]) -> tuple[InstanceCrops, npt.NDArray[np.int64]]:
     """Cut masks to a region and to their own tight boxes; empty ones are dropped.
 

@@ -18,6 +18,7 @@ from gains.models.recipe import Recipe, TrainingData
 from gains.models.weights import load_weights
 from gains.operating_point import SETTINGS, OperatingPoint
 from gains.tasks.prepare import generator_settings, prepare_dataset, summary
+from gains.tasks.sizes import fit_sizes
 from gains.training.checkpoints import WholeCheckpoints
 from gains.training.module import InstanceSegmentation
 from gains.training.resume import ExactResume
@@ -52,10 +53,10 @@ def prepared_annotations(dataset: DictConfig) -> Annotations:
 
 
 def set_from_data(config: DictConfig, annotations: Annotations) -> list[str]:
-    """Fill in what only the prepared data tells: number of classes, target label, enough proposals or queries.
+    """Fill in what only the prepared data tells: number of classes, target label, anchors, enough proposals or queries.
 
     Returns:
-        Notes on what was raised, and on what stays too low.
+        Sizes of the objects with settings that would fit them better, notes on what was raised and what stays too low.
 
     Raises:
         InputError: if GAMM's target category is not among the categories.
@@ -66,7 +67,7 @@ def set_from_data(config: DictConfig, annotations: Annotations) -> list[str]:
         raise InputError(f"dataset.target_category={target!r} is not among the categories {', '.join(categories)}")
     config.num_classes = len(categories)
     config.target_label = None if target is None else categories.index(target) + 1
-    return fit_caps(config, annotations.most_instances)
+    return [*fit_sizes(config, annotations), *fit_caps(config, annotations.most_instances)]
 
 
 def fit_caps(config: DictConfig, most: int) -> list[str]:

@@ -7,15 +7,24 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from gains.data.dataset import load_annotations
 from gains.data.download import fetch
 from gains.data.prepare import Prepared, check_root, prepare
 from gains.data.source import Source
 from gains.errors import InputError
+from gains.reports.annotations import SHEET, write_sheet
+from gains.tasks.sizes import prepared_sizes
 
 
 def run(config: DictConfig) -> None:
-    """Prepare the configured data set and say what it holds."""
-    print(summary(prepare_dataset(config.dataset, Path(config.downloads), config.overwrite)))
+    """Prepare the configured data set and say what it holds, how large its objects are, and what they look like."""
+    prepared = prepare_dataset(config.dataset, Path(config.downloads), config.overwrite)
+    print(summary(prepared))
+    annotations = load_annotations(prepared.root)
+    for line in prepared_sizes(config.dataset, annotations):
+        print(line)
+    write_sheet(prepared.root / SHEET, annotations)
+    print(f"look at the annotations before training: {prepared.root / SHEET}")
 
 
 def prepare_dataset(dataset: DictConfig, downloads: Path = Path("data/downloads"), overwrite: bool = False) -> Prepared:

@@ -1,0 +1,69 @@
+"""What ``prepare`` and ``train`` say about the sizes of objects, and the settings that follow from them."""
+
+from omegaconf import DictConfig, ListConfig
+
+from gains.data.dataset import Annotations
+from gains.data.sizes import ObjectSizes, Scaling, fitting_anchors, fitting_crop, fitting_window, object_sizes
+from gains.errors import InputError
+
+LONG_SIDE = 1333
+"""Of images in network pixels where no augmentation is chosen yet, as in all of them."""
+
+APART = 1.6
+"""A setting is not spoken of where it is within this factor of what would be suggested."""
+
+
+def fit_sizes(config: DictConfig, annotations: Annotations) -> list[str]:
+    """Set ``model.anchor_sizes=auto``, where it is asked for.
+
+    Args:
+        config: of a run; changed.
+        annotations: of its data.
+
+    Returns:
+        Sizes of the objects, and what would fit them better than the settings of the run.
+
+    Raises:
+        InputError: if the anchors are text but not ``auto``.
+    """
+    augmentation, dataset = config.augmentation, config.dataset
+    scaling = Scaling(dataset.short_side, augmentation.long_side, augmentation.test_short_side, dataset.crop)
+    sizes = object_sizes(annotations, scaling)
+    notes = sizes.lines()
+    if not notes:
+        return []
+    suggested = suggestions(sizes, dataset, annotations)
+    anchors = fitting_anchors(sizes)
+    chosen = config.model.get("anchor_sizes")
+    if isinstance(chosen, str):
+        if chosen != "auto":
+            raise InputError(f"model.anchor_sizes={chosen} must be auto or a list of five sides in pixels")
+        config.model.anchor_sizes = anchors
+        notes.append(f"model.anchor_sizes={anchors} fit the objects")
+    elif isinstance(chosen, ListConfig) and "rpn" in config.model.network and _apart(chosen[0], anchors[0]):
+        suggested.append(f"model.anchor_sizes=auto (which takes {anchors}, not {list(chosen)})")
+    return [*notes, *(f"suggested: {setting}" for setting in suggested)]
+
+
+def prepared_sizes(dataset: DictConfig, annotations: Annotations) -> list[str]:
+    """Sizes of the objects at the settings of a ``dataset`` node, and what would fit them better."""
+    sizes = object_sizes(annotations, Scaling(dataset.short_side, LONG_SIDE, dataset.short_side, dataset.crop))
+    notes = sizes.lines()
+    anchors = [f"model.anchor_sizes=auto (which takes {fitting_anchors(sizes)})"] if notes else []
+    return [*notes, *(f"suggested: {setting}" for setting in [*suggestions(sizes, dataset, annotations), *anchors])]
+
+
+def suggestions(sizes: ObjectSizes, dataset: DictConfig, annotations: Annotations) -> list[str]:
+    """Crops and GAMM's window, where what is set is far from what fits."""
+    found = []
+    crop = None if dataset.crop else fitting_crop(sizes, annotations.longest_side)
+    if crop is not None:
+        found.append(f"dataset.crop=true dataset.short_side={crop} (whole images show objects too small)")
+    window = fitting_window(sizes, dataset.target_category)
+    if window is not None and _apart(dataset.gamm.window, window):
+        found.append(f"dataset.gamm.window={window} (pixels of the images; it is {dataset.gamm.window})")
+    return found
+
+
+def _apart(value: float, fitting: float) -> bool:
+    return not fitting / APART < value < fitting * APART

@@ -1,0 +1,77 @@
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gains.data.dataset import Annotations
+from gains.data.sizes import Scaling, fitting_anchors, fitting_crop, fitting_window, object_sizes
+from gains.masks import equivalent_diameter
+
+
+def annotated(size: tuple[int, int], **diameters: list[float]) -> Annotations:
+    """One image with disks of the given diameters by category."""
+    objects: list[dict[str, Any]] = [
+        {"label": label, "area": math.pi * diameter**2 / 4, "iscrowd": 0}
+        for label, values in enumerate(diameters.values(), 1)
+        for diameter in values
+    ]
+    objects.append({"label": 1, "area": 10**6, "iscrowd": 1})
+    images = {"one": {"height": size[0], "width": size[1]}}
+    return Annotations(Path("data"), images, {"one": objects}, list(diameters), [1, 2][: len(diameters)], {})
+
+
+def test_the_diameter_is_that_of_a_circle() -> None:
+    np.testing.assert_allclose(equivalent_diameter(np.array([math.pi, 4 * math.pi, 0])), [2, 4, 0])
+
+
+def test_whole_images_shrink_their_objects_and_crops_do_not() -> None:
+    annotations = annotated((1536, 1536), nucleus=[15.0] * 20, cell=[90.0] * 5)
+    whole = object_sizes(annotations, Scaling(256, 1333, 256))
+    np.testing.assert_allclose(whole.network["nucleus"], 2.5)
+    np.testing.assert_allclose(whole.source["nucleus"], 15)
+    assert whole.lines()[0].startswith("nucleus: 2, 2, 2 network pixels")
+    crops = object_sizes(annotations, Scaling(256, 1333, 256, crop=True))
+    np.testing.assert_allclose(crops.network["cell"], 90)
+    half = object_sizes(annotations, Scaling(256, 1333, 128, crop=True))
+    np.testing.assert_allclose(half.network["cell"], 45)
+
+
+@pytest.mark.parametrize(("size", "expected"), [((100, 50), 2.56), ((2000, 100), 0.6665), ((512, 300), 1.0)])
+def test_scales_of_whole_images(size: tuple[int, int], expected: float) -> None:
+    short = 300 if expected == 1 else 128
+    assert Scaling(short, 1333, short).factor(size) == pytest.approx(expected, rel=0.01)
+
+
+def test_crops_are_suggested_where_objects_become_too_small_only() -> None:
+    small = annotated((1536, 1536), nucleus=[15.0] * 20, cell=[90.0] * 5)
+    crop = fitting_crop(object_sizes(small, Scaling(256, 1333, 256)), 1536)
+    assert crop is not None
+    assert crop % 32 == 0
+    assert crop >= 4 * 90
+    large = annotated((1536, 1536), cell=[300.0] * 5)
+    assert fitting_crop(object_sizes(large, Scaling(256, 1333, 256)), 1536) is None
+    # Small on disk already: a crop would not help.
+    tiny = annotated((256, 256), nucleus=[5.0])
+    assert fitting_crop(object_sizes(tiny, Scaling(256, 1333, 256)), 256) is None
+
+
+@pytest.mark.parametrize(("diameter", "finest"), [(2.0, 8), (9.0, 8), (15.0, 16), (33.0, 32), (500.0, 64)])
+def test_anchors_start_at_the_small_objects_and_double(diameter: float, finest: int) -> None:
+    sizes = object_sizes(annotated((256, 256), cell=[diameter] * 3 + [200.0]), Scaling(256, 1333, 256))
+    assert fitting_anchors(sizes) == [finest * 2**level for level in range(5)]
+
+
+def test_gamms_window_is_a_tenth_to_a_twentieth_of_the_target_category_in_the_image() -> None:
+    sizes = object_sizes(annotated((1024, 1024), nucleus=[30.0] * 9, cell=[150.0] * 3), Scaling(256, 1333, 256))
+    window = fitting_window(sizes, "cell")
+    assert window is not None
+    assert 150 / 20 <= window <= 150 / 10
+    assert fitting_window(sizes, None) == 3  # most are nuclei; smaller windows hold nothing
+
+
+def test_without_an_object_nothing_is_said() -> None:
+    sizes = object_sizes(annotated((64, 64), cell=[]), Scaling(256, 1333, 256))
+    assert (sizes.lines(), fitting_window(sizes, None), fitting_crop(sizes, 64)) == ([], None, None)
+    assert len(fitting_anchors(sizes)) == 5
