@@ -21,6 +21,7 @@ from gains.tasks.prepare import generator_settings, prepare_dataset, summary
 from gains.tasks.sizes import fit_sizes
 from gains.training.checkpoints import WholeCheckpoints
 from gains.training.module import InstanceSegmentation
+from gains.training.precision import choose_precision, precision_note
 from gains.training.resume import ExactResume
 from gains.training.schedule import ValidationSchedule
 
@@ -50,6 +51,21 @@ def prepared_annotations(dataset: DictConfig) -> Annotations:
             f"(gains prepare dataset={dataset.name} ... overwrite=true) or choose another dataset.root"
         )
     return annotations
+
+
+def set_precision(config: DictConfig) -> list[str]:
+    """Replace ``trainer.precision=auto`` by what this machine computes fast, see :mod:`gains.training.precision`.
+
+    Returns:
+        What was chosen, where there was a choice.
+
+    Raises:
+        InputError: for a precision that would move boxes.
+    """
+    asked, accelerator = config.trainer.precision, config.trainer.accelerator
+    config.trainer.precision = choose_precision(asked, accelerator)
+    note = precision_note(asked, config.trainer.precision, accelerator)
+    return [note] if note else []
 
 
 def set_from_data(config: DictConfig, annotations: Annotations) -> list[str]:

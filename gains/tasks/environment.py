@@ -1,4 +1,4 @@
-"""What a run was made with: versions, commit, processor, threads."""
+"""What a run was made with: versions, commit, processor, threads, precision."""
 
 import os
 import platform
@@ -27,9 +27,14 @@ PACKAGES = (
 """Those whose version can change a number."""
 
 
-def write_environment(folder: Path) -> None:
-    """Write ``environment.json`` into a run folder: with another of these, figures may differ in their last digits."""
-    write_json(folder / "environment.json", environment())
+def write_environment(folder: Path, precision: str = "32-true") -> None:
+    """Write ``environment.json`` into a run folder: with another of these, figures may differ in their last digits.
+
+    Args:
+        folder: of the run.
+        precision: Lightning's name of the one that the run computes with.
+    """
+    write_json(folder / "environment.json", {**environment(), "precision": precision})
 
 
 def environment() -> dict[str, Any]:

@@ -16,7 +16,14 @@ from gains.errors import InputError
 from gains.models.checkpoint import load_network, read_checkpoint
 from gains.reports.curves import plot_losses
 from gains.tasks import processes
-from gains.tasks.build import build_datamodule, build_module, build_trainer, prepared_annotations, set_from_data
+from gains.tasks.build import (
+    build_datamodule,
+    build_module,
+    build_trainer,
+    prepared_annotations,
+    set_from_data,
+    set_precision,
+)
 from gains.tasks.environment import write_environment
 from gains.tasks.notices import silence_notices
 from gains.tasks.results import evaluate, print_places, report
@@ -32,13 +39,15 @@ def run(config: DictConfig) -> float:
     folder = Path(HydraConfig.get().runtime.output_dir)
     silence_notices()
     pl.seed_everything(config.seed, workers=True, verbose=False)
+    for note in set_precision(config):
+        print(note)
     resume = after_restart(folder) or resume_from(config.checkpoint, folder)
     annotations = prepared_annotations(config.dataset)
     for note in set_from_data(config, annotations):
         print(note)
     if processes.is_first():
         (folder / "config.yaml").write_text(OmegaConf.to_yaml(config, resolve=True))
-        write_environment(folder)
+        write_environment(folder, config.trainer.precision)
     processes.publish(folder)
     datamodule = build_datamodule(config, annotations)
     check_tuning(config, datamodule)

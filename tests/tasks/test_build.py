@@ -1,8 +1,9 @@
 import pytest
 
 from gains.config import compose
+from gains.errors import InputError
 from gains.models.build import build_network
-from gains.tasks.build import fit_caps
+from gains.tasks.build import fit_caps, set_precision
 
 
 def test_proposals_follow_the_fullest_image() -> None:
@@ -35,3 +36,13 @@ def test_a_cap_below_the_fullest_image_is_said() -> None:
     config = compose("train", "model=condinst", "num_classes=1", "max_detections=100")
     [note] = fit_caps(config, 226)
     assert note.startswith("max_detections=100 is less than the 226 instances of the fullest image")
+
+
+def test_the_precision_is_set_before_anything_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = compose("train", "trainer.precision=auto")
+    monkeypatch.setattr("gains.training.precision.native_bfloat16", lambda accelerator: accelerator == "cpu")
+    assert set_precision(config) == ["trainer.precision=auto: bf16-mixed (bfloat16 is native here, accelerator cpu)"]
+    assert config.trainer.precision == "bf16-mixed"
+    assert set_precision(config) == []
+    with pytest.raises(InputError, match=r"trainer\.precision=bf16-true"):
+        set_precision(compose("train", "trainer.precision=bf16-true"))

@@ -23,11 +23,12 @@ def checkout(folder: Path, name: str) -> Path:
 
 
 def test_environment_says_what_numbers_depend_on(tmp_path: Path) -> None:
-    write_environment(tmp_path)
+    write_environment(tmp_path, "bf16-mixed")
     written = json.loads((tmp_path / "environment.json").read_text())
     assert set(written["packages"]) >= {"torch", "torchvision", "numpy"}
     assert written["threads"] == torch.get_num_threads()
     assert written["processor"]
+    assert written["precision"] == "bf16-mixed"
 
 
 def test_commit_is_that_of_our_checkout_and_no_other(tmp_path: Path) -> None:
