@@ -1,0 +1,87 @@
+"""GAInS against Mask R-CNN, paired: short runs from scratch on generated cells, the same seeds for both.
+
+128 px, 120 steps of 2 images, 40 test images, one run per method and seed through ``gains compare``: a call that was
+stopped goes on where it was. The images are drawn with the first seed, so that other seeds bring new data too.
+"""
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmark_tools import print_rows, write_rows
+
+from gains.comparison.collect import collect
+from gains.comparison.statistics import Difference, compare, units_of
+from gains.errors import InputError
+
+DATASET, METHOD, BASELINE = "overlapping_cells", "gains", "mask_rcnn"
+METRICS = ("segm_map", "segm_map_50", "aji")
+SIDE, STEPS, BATCH = 128, 120, 2
+SAMPLES = 1000
+FOLDER = Path("outputs") / "benchmark_method"
+
+
+def command(seeds: Sequence[int], folder: Path) -> list[str]:
+    """The command line of ``gains compare``; figures of one precision on one kind of logger."""
+    return [
+        sys.executable,
+        "-m",
+        "gains.cli",
+        "compare",
+        f"models=[{BASELINE},{METHOD}]",
+        f"datasets=[{DATASET}]",
+        f"seeds=[{','.join(map(str, seeds))}]",
+        f"output={folder / 'study'}",
+        f"dataset.root={folder / 'images'}",
+        f"dataset.seed={seeds[0]}",
+        f"dataset.format.image_size={SIDE}",
+        f"dataset.short_side={SIDE}",
+        f"batch_size={BATCH}",
+        f"trainer.max_steps={STEPS}",
+        f"trainer.val_check_interval={STEPS}",
+        "trainer.precision=32-true",
+        "logger=csv",
+    ]
+
+
+def differences(runs: Path) -> dict[str, Difference]:
+    """Paired differences, GAInS less Mask R-CNN, of the finished runs in a folder.
+
+    Raises:
+        InputError: if no seed has both.
+    """
+    finished = collect([runs])
+    method, baseline = (units_of(finished, DATASET, model) for model in (METHOD, BASELINE))
+    found = compare(method, baseline, METRICS, SAMPLES, seed=0)
+    if not found:
+        raise InputError(f"{runs} holds no seed with a finished run of both {METHOD} and {BASELINE}")
+    return found
+
+
+def rows_of(found: dict[str, Difference]) -> list[dict[str, Any]]:
+    """A row per metric: mean difference, its 95 % interval over images and seeds, how many seeds are ahead."""
+    return [
+        {
+            "metric": name,
+            "difference": round(one.value, 4),
+            "low": round(one.low, 4),
+            "high": round(one.high, 4),
+            "ahead": f"{sum(value > 0 for value in one.per_seed.values())} of {len(one.per_seed)} seeds",
+        }
+        for name, one in found.items()
+    ]
+
+
+def main(output: Path | None, device: str, seeds: Sequence[int] = (1, 2, 3)) -> None:
+    """Train what is missing and print the differences; ``device`` does not count, figures are those of a CPU."""
+    folder = FOLDER / f"seeds_from_{seeds[0]}"
+    failed = subprocess.run(command(seeds, folder), check=False).returncode
+    found = differences(folder / "study" / "runs")
+    rows = rows_of(found)
+    print_rows(f"{METHOD} less {BASELINE}, paired", rows)
+    print(found[METRICS[0]].sentence(METHOD, BASELINE, METRICS[0]))
+    write_rows(output, rows)
+    if failed:
+        sys.exit(failed)
