@@ -10,8 +10,10 @@ in use and differ in more than detail:
 - ``model=cascade_rcnn_b``, the form of mmdetection and the ground HTC stands on: every stage draws its own RoIs, stages
   weigh 1, 0.5 and 0.25, and each has a mask head (:class:`CascadeMaskBranch`).
 
-Both average class probabilities over stages (mmdetection averages logits) and use the L1 box loss of all methods here
-(mmdetection: smooth L1, beta 1).
+Both average class probabilities over stages (mmdetection averages logits), each stage judging the boxes it was given,
+and use the L1 box loss of all methods here (mmdetection: smooth L1, beta 1). The original program has the heads of
+all stages judge the third stage's boxes instead, once these are found. Training keeps 1000 proposals per image, as
+everywhere here; both published forms keep 2000.
 """
 
 from collections.abc import Callable, Sequence

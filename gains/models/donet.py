@@ -12,6 +12,8 @@ Where the release and the paper's intention part ways, this is what is done here
   only; ``chained_guidance=false`` builds just that one.
 - ``consistency=hard`` is the release's term, a comparison of binary masks: logged, but without gradient. ``soft`` is a
   differentiable form of the same comparison. Both look at the masks of each RoI's own class.
+- The convolutions of guidance and fusion start from He's normal weights and zero bias, as the heads do; the release
+  leaves them at torch's default.
 - Images without instances are handled per image, and attention maps follow the image's height and width (the release
   takes the first image as a sign for the batch, and square images).
 - The attention map clamps mask logits at 0 on the RoI's grid, before interpolation instead of after it, which makes it

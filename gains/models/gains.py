@@ -10,6 +10,12 @@ the map, and the map weights the mask loss:
 with mask logits m, mask target t, anomaly target a and predicted anomaly e of each RoI's class. At inference the branch
 runs only where its maps are asked for. Nothing is left out; each part switches off for the ablation table. Where figure
 and released code part ways (``fusion``), both are there and the figure is the default.
+
+Different from the release, beside what :mod:`gains.models.mask_rcnn` says of all two-stage methods:
+
+- The anomaly branch starts at the maps' background, 1 (``start``; the release, and ``experiment=paper_*``: 0).
+- The fusion unit's convolutions start from He's normal weights and zero bias, as those of the mask head do; the release
+  leaves them at torch's default, uniform by fan-in with random biases.
 """
 
 from typing import Literal

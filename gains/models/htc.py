@@ -6,8 +6,9 @@ each other. HTC interleaves the two tasks, mask head t working on boxes that box
 features flow from stage to stage (section 3.1, eq. 3 to 5; :class:`HTCMaskBranch`).
 
 Left out: the semantic branch (section 3.2), which needs labels of the background; the authors publish a configuration
-without it too. Different from the published settings: the score threshold of 0.05 common to all methods here instead of
-0.001, which fills the 100 places of every image with noise; L1 box loss; see also :mod:`gains.models.cascade_rcnn`.
+without it too. Different from the published settings: the score threshold of 0.05 common to all methods here instead
+of 0.001, which fills the 100 places of every image with noise; 1000 instead of 2000 proposals in training; L1 box
+loss; see also :mod:`gains.models.cascade_rcnn`.
 """
 
 from collections.abc import Callable, Sequence

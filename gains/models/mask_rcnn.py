@@ -4,6 +4,16 @@ A region proposal network proposes boxes; each is classified and refined, and a 
 per class inside it. Class and mask are decoupled (a sigmoid per class, section 3), so overlapping objects each keep
 their whole mask. Differences to the paper follow today's common form: ROIAlign with two samples a bin (torchvision's),
 L1 box loss, mask targets binarised at 0.5.
+
+Where torchvision, on whose parts this stands, and detectron2, on which GAInS was released, part ways, every two-stage
+method here follows torchvision but in the targets of masks and the number of proposals:
+
+- RoIAlign pools features without the shift by half a pixel (``aligned=False``; detectron2: true). Mask and anomaly
+  targets are sampled with it, as in detectron2 (torchvision: without).
+- The RPN's box loss is smooth L1 with beta 1/9 (detectron2: L1).
+- The box head's layers start from torch's default, uniform by fan-in with random biases (detectron2: Caffe2's Xavier
+  for the two hidden layers, N(0, 0.01) for the classifier and N(0, 0.001) for the deltas, zero biases).
+- 1000 proposals are kept per image in training, as the paper's settings say (torchvision: 2000).
 """
 
 import torch

@@ -1,9 +1,12 @@
 """Mask Scoring R-CNN (Huang, Huang, Gong, Huang, Wang; CVPR 2019).
 
 How sure a detector is of the class says little about how well the mask fits. A small head sees the RoI and the mask
-that was drawn in it and estimates their IoU with the truth (section 3.2); a detection's score is then class score times
-estimated IoU. Only the ranking changes, the masks are Mask R-CNN's. Nothing is left out. Different from the paper: the
-estimate, which is unbounded, is clamped to [0, 1] before it multiplies the score.
+that was drawn in it and estimates their IoU with the truth (section 3.2); a detection's score is then class score
+times estimated IoU. Only the ranking changes, the masks are Mask R-CNN's. Nothing is left out. Different from the
+paper: the estimate, which is unbounded, is clamped to [0, 1] before it multiplies the score. The release ranks boxes
+by the plain class score when it computes box AP; here a detection has one score, the corrected one, for masks and
+boxes alike, so that our box AP is not the published one: rank by ``class_scores``, which stay beside it, to compare
+that.
 """
 
 import torch
