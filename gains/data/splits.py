@@ -49,8 +49,8 @@ def split_by_ratio(
     wanted = {split: Fraction(ratio) for split, ratio in zip(SPLITS, ratios, strict=True) if ratio > 0}
     if len(members) < len(wanted):
         raise InputError(
-            f"{len(members)} images (groups counted once) do not fill {', '.join(wanted)}; "
-            "add images or set a ratio to 0, as dataset.ratios=[1,0,0]"
+            f"{len(members)} images (groups counted once) do not fill {', '.join(wanted)}; add images, or set a ratio "
+            "to 0: dataset.ratios=[1,0,0] trains on all of them, without validation and test"
         )
     result: dict[str, list[str]] = {split: [] for split in SPLITS}
     waiting = shuffled(members, seed)

@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -49,3 +50,27 @@ def test_all_images_may_train(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     printed = capsys.readouterr().out
     assert "no validation images" in printed
     assert f"checkpoint       {folder / 'checkpoints/last.ckpt'}" in printed
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_what_few_images_are_advised_is_what_trains(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], count: int
+) -> None:
+    with pytest.raises(InputError, match="without validation and test") as caught:
+        prepare_noise(tmp_path / "few", count, (6, 2, 2))
+    advised = re.search(r"dataset\.ratios=\[(\d),(\d),(\d)\]", str(caught.value))
+    assert advised is not None
+    one, two, three = (int(ratio) for ratio in advised.groups())
+    folder = tmp_path / "run"
+    # At 32 pixels the last level is one pixel, of which a single image has no variance.
+    root = prepare_noise(tmp_path / "few", count, (one, two, three))
+    run_train(root, folder, "augmentation.short_sides=[64]")
+    assert (folder / "checkpoints/last.ckpt").is_file()
+    said = [line for line in capsys.readouterr().out.splitlines() if "no validation images" in line]
+    assert said == ["no validation images: the last checkpoint is kept, not the best"]
+
+
+def test_two_images_train_and_validate(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    run_train(prepare_noise(tmp_path / "two", 2, (1, 1, 0)), folder, "augmentation.short_sides=[64]")
+    assert (folder / "checkpoints/best.ckpt").is_file()
