@@ -9,6 +9,7 @@ import numpy.typing as npt
 from gains.data.source import ImageRecord, Instance
 from gains.errors import InputError
 from gains.formats.archives import FolderFiles, ZipFiles, open_files, unique_names
+from gains.formats.cellpose import SEG_ENDING, read_seg, without_results
 from gains.formats.labels import LABEL_ENDINGS, LABEL_FOLDERS, check_lossless, instances_of, is_label
 from gains.images.files import check_size, decode_labels, read_image
 from gains.images.listing import IMAGE_SUFFIXES, STORE_SUFFIX, VENDOR_SUFFIXES, note_others
@@ -16,6 +17,7 @@ from gains.images.options import ReadOptions
 
 IMAGE_FOLDERS = ("images", "image", "imgs", "img")
 IMAGE_ENDING = "_img"
+SEG_STEM = SEG_ENDING.removesuffix(".npy")
 
 Key = tuple[str, ...]
 
@@ -26,7 +28,8 @@ class LabelImages:
     A file is a label image if it lies in a folder called ``masks`` or ``labels`` (or the singular), or if its name ends
     in ``_masks``, ``_mask``, ``_labels``, ``_label`` or ``_cp_masks``. It belongs to the image of the same name without
     that ending (an image may end in ``_img``), in the same folder or in the folder ``images`` beside its own. Files may
-    lie in sub-folders. With ``images`` given, every file of ``source`` is a label image.
+    lie in sub-folders. With ``images`` given, every file of ``source`` is a label image. Cellpose's ``_seg.npy`` is the
+    label image of an image that has no other; its pictures of flows and outlines are left out.
 
     Args:
         source: folder or zip archive of label images and, unless ``images`` is given, images.
@@ -52,19 +55,25 @@ class LabelImages:
         self.categories = [category]
         self.label_files = open_files(source)
         self.image_files = self.label_files if images is None else open_files(images, "dataset.images")
-        others = [PurePosixPath(self.image_files.where(name)) for name in self.image_files.names]
+        others = [PurePosixPath(self.image_files.where(name)) for name in self.image_files.names if not _is_seg(name)]
         note_others(others, self.reading.notes, also=VENDOR_SUFFIXES)
         if images is None:
-            names = _image_names(self.label_files)
+            names, results = without_results(_image_names(self.label_files))
+            for name in results:
+                self.reading.notes.add(self.label_files.where(name), "pictures of Cellpose's results are left out")
             labels = _by_key([name for name in names if is_label(name)], self.label_files)
             pictures = _by_key([name for name in names if not is_label(name)], self.label_files)
         else:
             labels = _by_key(_image_names(self.label_files), self.label_files)
             pictures = _by_key(_image_names(self.image_files), self.image_files)
+        segs = _by_key([name for name in self.label_files.names if _is_seg(name)], self.label_files)
+        self.beside = {labels[key]: segs[key] for key in labels.keys() & segs.keys()}
+        labels = segs | labels
         if not labels:
             raise InputError(
                 f"dataset.source={source} has no label images: expected a folder masks or labels beside the folder "
-                "images, files ending in _masks, _labels or _label, or the images' folder as dataset.images=DIR"
+                "images, files ending in _masks, _labels, _label or _seg.npy, or the images' folder as "
+                "dataset.images=DIR"
             )
         for key in sorted(labels.keys() ^ pictures.keys()):
             if key in labels:
@@ -82,22 +91,37 @@ class LabelImages:
             where = self.image_files.where(picture)
             pixels = read_image(self.image_files.source(picture), self.reading, where)
             labels = self._labels(label)
+            self._check_beside(label, labels)
             check_size(pixels.shape, labels.shape, where, self.label_files.where(label), self.reading)
             yield ImageRecord(name, pixels, self._instances(label, labels))
 
     def _labels(self, name: str) -> npt.NDArray[np.int64]:
         """The numbers of a label image."""
+        if _is_seg(name):
+            return read_seg(self.label_files.read(name), self.label_files.where(name))
         return decode_labels(self.label_files.source(name), self.label_files.where(name), self.reading)
+
+    def _check_beside(self, name: str, labels: npt.NDArray[np.int64]) -> None:
+        """Refuse a label image beside a ``_seg.npy`` of other masks: nobody knows which of them was corrected."""
+        if name in self.beside and not np.array_equal(labels, self._labels(self.beside[name])):
+            seg, where = self.label_files.where(self.beside[name]), self.label_files.where(name)
+            raise InputError(f"{where} and {seg} hold other masks of one image; keep the one that was corrected last")
 
     def _instances(self, name: str, labels: npt.NDArray[np.int64]) -> list[Instance]:
         """All instances of a label image."""
-        check_lossless(self.label_files.read(name), self.label_files.where(name))
+        if not _is_seg(name):
+            check_lossless(self.label_files.read(name), self.label_files.where(name))
         masks = instances_of(labels, self.label_files.where(name), self.components)
         if self.components:
             self.reading.notes.add(
                 self.label_files.where(name), "its connected parts are the instances (components=true)"
             )
         return [Instance(self.categories[0], mask) for mask in masks]
+
+
+def _is_seg(name: str) -> bool:
+    """Whether this is Cellpose's file of masks."""
+    return name.lower().endswith(SEG_ENDING)
 
 
 def _image_names(files: FolderFiles | ZipFiles) -> list[str]:
@@ -114,7 +138,7 @@ def _by_key(names: list[str], files: FolderFiles | ZipFiles) -> dict[Key, str]:
         if folder and folder[-1].lower() in LABEL_FOLDERS + IMAGE_FOLDERS:
             folder.pop()
         stem = path.stem
-        for ending in (*LABEL_ENDINGS, IMAGE_ENDING):
+        for ending in (*LABEL_ENDINGS, IMAGE_ENDING, SEG_STEM):
             if stem.lower().endswith(ending):
                 stem = stem[: -len(ending)]
                 break

@@ -204,3 +204,43 @@ def test_two_files_for_one_image_are_refused(tmp_path: Path, masks: Any, pixels:
     write_image(tmp_path / "a_labels.png", masks[0])
     with pytest.raises(InputError, match="would be one image"):
         LabelImages(tmp_path)
+
+
+def cellpose_folder(folder: Path, pixels: Any, labels: Any, masks_of: str = "ab") -> Path:
+    """As Cellpose leaves it: two images, masks of some, and for both what else it writes."""
+    for name in "ab":
+        write_image(folder / f"{name}.png", pixels)
+        np.save(folder / f"{name}_seg.npy", {"masks": labels, "filename": name}, allow_pickle=True)  # type: ignore[arg-type]
+        write_image(folder / f"{name}_flows.tif", pixels.astype(np.float32) / 255)
+        write_image(folder / f"{name}_cp_output.png", pixels)
+        (folder / f"{name}_cp_outlines.txt").write_text("1,2,3,4")
+        if name in masks_of:
+            write_image(folder / f"{name}_cp_masks.png", labels)
+    return folder
+
+
+@pytest.mark.parametrize("masks_of", ["ab", "b", ""])
+@pytest.mark.parametrize("archive", [False, True])
+def test_folder_as_cellpose_leaves_it(tmp_path: Path, masks: Any, pixels: Any, masks_of: str, archive: bool) -> None:
+    labels = (masks[0] * 5 + (masks[1] > masks[0]) * 7).astype(np.uint16)
+    (tmp_path / "run").mkdir()
+    folder = cellpose_folder(tmp_path / "run", pixels, labels, masks_of)
+    source = LabelImages(zipped(folder, tmp_path / "a.zip") if archive else folder)
+    records = list(source)
+    assert [record.name for record in records] == ["a", "b"]
+    for record in records:
+        np.testing.assert_array_equal(dense(record), [labels == 5, labels == 7])
+        np.testing.assert_array_equal(record.pixels, pixels)
+    assert any("Cellpose" in note for note in source.reading.notes.lines())
+
+
+def test_cellpose_masks_that_were_corrected_in_one_file_only(tmp_path: Path, masks: Any, pixels: Any) -> None:
+    cellpose_folder(tmp_path, pixels, masks[0])
+    write_image(tmp_path / "b_cp_masks.png", masks[1])
+    with pytest.raises(InputError, match=r"b_cp_masks\.png and .*b_seg\.npy hold other masks"):
+        list(LabelImages(tmp_path))
+
+
+def test_an_image_that_is_called_like_a_result_is_an_image(tmp_path: Path, masks: Any, pixels: Any) -> None:
+    write_pair(tmp_path, "blood_flows.png", "blood_flows_masks.png", pixels, masks[0])
+    assert only(LabelImages(tmp_path)).name == "blood_flows"
