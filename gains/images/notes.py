@@ -11,6 +11,12 @@ class Notes:
         """Keep a remark ``text`` about the file ``name``; said twice of one file it counts once."""
         self._names.setdefault(text, {})[name] = None
 
+    def join(self, other: "Notes") -> None:
+        """Take over the remarks of others."""
+        for text, names in other._names.items():
+            for name in names:
+                self.add(name, text)
+
     def has(self, name: str, text: str) -> bool:
         """Whether this was remarked about a file."""
         return name in self._names.get(text, {})

@@ -76,8 +76,13 @@ def claim(output: Path, settings: Mapping[str, Any], overwrite: bool) -> None:
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(settings, indent=2, allow_nan=False))
     (output / FOLDER).mkdir(exist_ok=True)
+    remove_leftovers(output)
+
+
+def remove_leftovers(output: Path) -> None:
+    """Remove what killed calls and workers had begun to write."""
     for leftover in output.rglob(f".*{PARTIAL}"):
-        leftover.unlink()
+        leftover.unlink(missing_ok=True)
 
 
 def holds_results(folder: Path) -> bool:

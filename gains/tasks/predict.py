@@ -1,9 +1,6 @@
 """``gains predict``: from a folder of images to files for Fiji, QuPath and Python."""
 
 import hashlib
-from collections import defaultdict
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,46 +9,20 @@ from tqdm import tqdm
 
 from gains import __version__
 from gains.errors import InputError
-from gains.export.export import Export, check_pixel_size
+from gains.export.export import check_pixel_size
 from gains.export.formats import check_formats
-from gains.images.files import open_rasters
 from gains.images.notes import Notes
-from gains.images.options import ReadOptions
-from gains.images.raster import Raster
-from gains.instances import Instances
-from gains.operating_point import SETTINGS as POINT
 from gains.prediction.cleaning import SETTINGS as CLEANING
-from gains.prediction.folder import alone_in, claim, is_done, merge_files, save_image
-from gains.prediction.inputs import Source, find_images, page_name, printable
-from gains.prediction.predictor import Predictor, load_model
+from gains.prediction.cluster import connected
+from gains.prediction.folder import alone_in, claim, merge_files, remove_leftovers
+from gains.prediction.inputs import find_images, printable
+from gains.prediction.predictor import Predictor
 from gains.prediction.records import read_records
 from gains.reports.prediction import MAX_PICTURES, cap_notes, write_prediction_report
+from gains.tasks.units import Progress, Unit, divide, everywhere, formats_of, here, load_predictor
 
 SETTINGS = ("channels", "intensity", "pixel_size_um", "tile", "overlap", *CLEANING)
 """What decides a result: a folder holds results of one choice of these, and of one checkpoint."""
-
-
-@dataclass(frozen=True)
-class Item:
-    """One image: its name among the results, its file, and how many images that file holds."""
-
-    name: str
-    source: Source
-    pages: int
-
-
-@dataclass
-class Progress:
-    """The bar over all files, which also moves within a large image."""
-
-    bar: Any
-    done: dict[Path, float] = field(default_factory=lambda: defaultdict(float))
-
-    def add(self, path: Path, share: float) -> None:
-        """Part of a file is done."""
-        share = min(share, 1 - self.done[path])
-        self.done[path] += share
-        self.bar.update(share)
 
 
 def run(config: DictConfig) -> None:
@@ -71,41 +42,37 @@ def run(config: DictConfig) -> None:
     output = Path(config.output)
     notes = Notes()
     files = find_images(str(config.input), output, notes)
-    predictor = load_model(
-        config.checkpoint,
-        config.accelerator,
-        tile=config.tile,
-        overlap=config.overlap,
-        batch_size=config.batch_size,
-        intensity=config.intensity,
-        trust=config.trust,
-        **{name: config[name] for name in (*POINT, *CLEANING)},
-    )
-    options = ReadOptions(config.channels, predictor.intensity, config.max_pixels, notes=notes)
-    predictor.notes = notes
-    with alone_in(output):
+    predictor = load_predictor(config)
+    work = divide(files, config.unit)
+    with alone_in(output), connected(config.cluster, config.dask) as client:
         settings = settings_of(config, predictor)
         claim(output, settings, config.overwrite)
-        failures = predict_with_bar(predictor, files, config, options)
+        failures = predict_with_bar(predictor, work, config, notes, client)
+        remove_leftovers(output)
         finish(output, formats, settings, failures, notes.lines())
 
 
-def formats_of(config: DictConfig) -> list[str]:
-    """The formats, of which one may be given without brackets."""
-    return [config.formats] if isinstance(config.formats, str) else list(config.formats)
-
-
 def predict_with_bar(
-    predictor: Predictor, files: list[Source], config: DictConfig, options: ReadOptions
+    predictor: Predictor, work: list[Unit], config: DictConfig, notes: Notes, client: Any
 ) -> dict[Path, str]:
-    """Predict what is not done under a progress bar; exits with status 130 when interrupted."""
-    with tqdm(total=len(files), bar_format="{l_bar}{bar}| {n:.1f}/{total} files [{elapsed}<{remaining}]") as bar:
+    """Do all units, here or on a cluster, under a progress bar; exits with status 130 when interrupted."""
+    failures: dict[Path, str] = {}
+    total = sum(len(unit.files) for unit in work)
+    with tqdm(total=total, bar_format="{l_bar}{bar}| {n:.1f}/{total} files [{elapsed}<{remaining}]") as bar:
         try:
-            return predict_files(predictor, files, config, options, Progress(bar))
+            done = (
+                here(predictor, work, config, Progress(bar))
+                if client is None
+                else everywhere(client, work, config, bar)
+            )
+            for unit_failures, unit_notes in done:
+                failures |= unit_failures
+                notes.join(unit_notes)
         except KeyboardInterrupt:
             bar.close()
             print("interrupted; finished images are kept, the same command goes on")
             raise SystemExit(130) from None
+    return failures
 
 
 def settings_of(config: DictConfig, predictor: Predictor) -> dict[str, Any]:
@@ -122,53 +89,6 @@ def settings_of(config: DictConfig, predictor: Predictor) -> dict[str, Any]:
         "intensity": predictor.intensity,
         **predictor.recipe.operating_point.to_plain(),
     }
-
-
-def predict_files(
-    predictor: Predictor, files: list[Source], config: DictConfig, options: ReadOptions, progress: Progress
-) -> dict[Path, str]:
-    """Predict and save every image that is not done; returns what is wrong with files that could not be read."""
-    output, formats = Path(config.output), formats_of(config)
-    failures: dict[Path, str] = {}
-
-    def todo() -> Iterator[tuple[Item, Raster]]:
-        names = {source.name for source in files}
-        for source in files:
-            if not config.overwrite and is_done(output, source.name, formats):
-                progress.add(source.path, 1)
-                continue
-            try:
-                rasters = open_rasters(source.path, options)
-            except InputError as error:
-                failures[source.path] = str(error)
-                progress.add(source.path, 1)
-                continue
-            pages = len(rasters)
-            for raster in rasters:
-                item = Item(source.name if pages == 1 else page_name(source.name, raster.page, names), source, pages)
-                if pages > 1 and not config.overwrite and is_done(output, item.name, formats):
-                    progress.add(source.path, 1 / pages)
-                else:
-                    yield item, raster
-
-    results = predictor.predict_many(todo(), lambda item, share: progress.add(item.source.path, share / item.pages))
-    for item, raster, result in results:
-        if isinstance(result, InputError):
-            failures[item.source.path] = str(result)
-            progress.add(item.source.path, 1)
-        else:
-            export = export_of(item, raster, result, config.pixel_size_um)
-            save_image(output, item.name, item.source.relative, export, raster, formats)
-    return failures
-
-
-def export_of(item: Item, raster: Raster, instances: Instances, pixel_size_um: float | None) -> Export:
-    """What the writers get of one image."""
-    source = item.source
-    if item.pages == 1:
-        return Export(instances, raster, pixel_size_um, source.relative)
-    name = f"{item.name}{Path(source.relative).suffix}"
-    return Export(instances, raster, pixel_size_um, name, source.relative, raster.page)
 
 
 def finish(

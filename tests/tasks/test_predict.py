@@ -24,7 +24,7 @@ from gains.errors import InputError
 from gains.export.export import Export
 from gains.export.formats import FORMATS, Format
 from gains.files import replacing
-from gains.tasks import predict
+from gains.tasks import predict, units
 from helpers.predicting import configured, write_images
 
 ALL = list(FORMATS)
@@ -76,15 +76,15 @@ def test_a_format_is_a_writer_and_a_line(settings: dict[str, Any], monkeypatch: 
 
 def test_done_images_are_skipped_until_overwritten(settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     saved: list[str] = []
-    original = predict.save_image  # type: ignore[attr-defined]
-    monkeypatch.setattr(predict, "save_image", lambda *given: saved.append(given[1]) or original(*given))  # type: ignore[func-returns-value]
+    original = units.save_image  # type: ignore[attr-defined]
+    monkeypatch.setattr(units, "save_image", lambda *given: saved.append(given[1]) or original(*given))  # type: ignore[func-returns-value]
     predict.run(configured(**settings))
     (Path(settings["output"]) / "plate1.csv").unlink()
     write_images(Path(settings["input"]), 4)
     predict.run(configured(**settings))
     assert saved == ["plate0", "plate1", "plate2", "plate1", "plate3"]
     with monkeypatch.context() as patch:
-        patch.setattr(predict, "open_rasters", lambda *_: pytest.fail("an image that is done was opened"))
+        patch.setattr(units, "open_rasters", lambda *_: pytest.fail("an image that is done was opened"))
         predict.run(configured(**settings, formats=["coco"]))
     assert len(saved) == 5
     predict.run(configured(**settings, overwrite=True))
@@ -291,7 +291,7 @@ def test_killed_by_a_signal(settings: dict[str, Any], number: signal.Signals) ->
 import sys; sys.path[:0] = [{str(Path(__file__).parents[1])!r}]
 from gains.prediction.folder import alone_in
 from gains.prediction.inputs import find_images, page_name
-from gains.tasks import predict
+from gains.tasks import predict, units
 from omegaconf import OmegaConf
 predict.run(OmegaConf.create({OmegaConf.to_container(configured(**settings, batch_size=1))!r}))
 """

@@ -1,0 +1,116 @@
+"""Where units of work are done: on workers of a Dask cluster, which is started here or was by somebody else."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from omegaconf import DictConfig
+
+from gains.errors import InputError
+
+try:
+    import distributed
+except ModuleNotFoundError:
+    distributed = None
+
+HERE = ("localhost", "127.0.0.1", "::1")
+LOST = "the workers that predicted it died, perhaps for lack of memory (dask.memory)"
+CERTIFICATES = {"ca": "tls_ca_file", "cert": "tls_client_cert", "key": "tls_client_key"}
+
+Unit = TypeVar("Unit")
+Result = TypeVar("Result")
+
+
+class WorkerLost(Exception):
+    """Several workers died on one unit."""
+
+
+@contextmanager
+def connected(cluster: str | None, settings: DictConfig) -> Iterator[Any]:
+    """A client of a cluster; None where none is asked for.
+
+    Args:
+        cluster: ``local`` (processes of this machine), ``slurm`` (jobs), or the address of a scheduler: ``tls://`` and,
+            on this machine or with ``dask.insecure=true``, ``tcp://``.
+        settings: ``dask`` of ``gains predict``.
+
+    Raises:
+        InputError: if Dask is not installed, or the cluster cannot be used.
+    """
+    if cluster is None:
+        yield None
+        return
+    if distributed is None:
+        raise InputError(f"cluster={cluster} needs Dask: pip install 'gains[dask]'")
+    with ExitStack() as stack:
+        if cluster == "local":
+            client = distributed.Client(stack.enter_context(_local(settings)))
+        elif cluster == "slurm":
+            client = distributed.Client(stack.enter_context(_slurm(settings)))
+        else:
+            client = _remote(cluster, settings)
+        yield stack.enter_context(client)
+
+
+def _local(settings: DictConfig) -> Any:
+    return distributed.LocalCluster(
+        n_workers=settings.workers,
+        threads_per_worker=1,
+        processes=True,
+        memory_limit=settings.memory,
+        dashboard_address=None,
+        host="127.0.0.1",
+    )
+
+
+def _slurm(settings: DictConfig) -> Any:
+    try:
+        from dask_jobqueue import SLURMCluster
+    except ModuleNotFoundError as error:
+        raise InputError("cluster=slurm needs dask-jobqueue: pip install 'gains[dask]'") from error
+    cluster = SLURMCluster(
+        queue=settings.queue, cores=settings.cores, processes=1, memory=settings.memory, walltime=settings.walltime
+    )
+    cluster.scale(jobs=settings.workers)
+    return cluster
+
+
+def _remote(address: str, settings: DictConfig) -> Any:
+    """A client of a scheduler that runs. As it runs what it is sent, others must not reach it."""
+    parts = urlsplit(address)
+    if parts.scheme not in ("tls", "tcp") or not parts.netloc:
+        raise InputError(f"cluster={address} is unknown; use local, slurm or an address such as tls://scheduler:8786")
+    if parts.scheme == "tcp" and parts.hostname not in HERE and not settings.insecure:
+        raise InputError(
+            f"cluster={address}: anybody in that network can make its workers run anything; use tls://, or "
+            "dask.insecure=true where the network is yours alone"
+        )
+    security = None
+    if parts.scheme == "tls":
+        missing = [f"dask.{name}" for name in CERTIFICATES if settings[name] is None]
+        if missing:
+            raise InputError(f"cluster={address} needs certificates: {', '.join(missing)}")
+        files = {option: settings[name] for name, option in CERTIFICATES.items()}
+        security = distributed.Security(require_encryption=True, **files)
+    try:
+        return distributed.Client(address, security=security, timeout=30)
+    except (OSError, ValueError) as error:
+        raise InputError(f"cluster={address} cannot be reached: {error}") from error
+
+
+def results(
+    client: Any, function: Callable[..., Result], units: Sequence[Unit], *arguments: Any
+) -> Iterator[tuple[Unit, "Result | WorkerLost"]]:
+    """Results of ``function(unit, *arguments)`` as they come; units of a killed worker are done by another.
+
+    Yields:
+        Each unit once, with its result, or :class:`WorkerLost` if it killed several workers.
+    """
+    futures = {client.submit(function, unit, *arguments, pure=False): unit for unit in units}
+    for future in distributed.as_completed(list(futures)):
+        unit = futures.pop(future)
+        try:
+            yield unit, future.result()
+        except distributed.KilledWorker:
+            yield unit, WorkerLost(LOST)

@@ -1,0 +1,98 @@
+"""``gains predict`` on a Dask cluster of this machine: the same files, whatever happens to its workers."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+distributed = pytest.importorskip("distributed")
+
+from gains.errors import InputError  # noqa: E402
+from gains.prediction.inputs import Source  # noqa: E402
+from gains.tasks import predict  # noqa: E402
+from gains.tasks.units import divide  # noqa: E402
+from helpers.predicting import configured, write_images  # noqa: E402
+
+COUNT = 12
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    with distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, dashboard_address=None, host="127.0.0.1", memory_limit=0
+    ) as found:
+        yield found
+
+
+def content(output: Path) -> dict[str, bytes]:
+    """All files but the report, which holds the time."""
+    return {
+        str(path.relative_to(output)): path.read_bytes()
+        for path in output.rglob("*")
+        if path.is_file() and path.suffix != ".html"
+    }
+
+
+def kill_a_worker(cluster: Any, output: Path, records: list[int]) -> None:
+    """Kill one as soon as an image is done."""
+    with distributed.Client(cluster) as client:
+        victim = next(iter(client.run(os.getpid).values()))
+        while not (found := list((output / ".records").glob("*.json"))):
+            time.sleep(0.001)
+        os.kill(victim, signal.SIGKILL)
+        records.append(len(found))
+
+
+def test_a_killed_workers_units_are_done_by_another(
+    settings: dict[str, Any], tmp_path: Path, cluster: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_images(Path(settings["input"]), COUNT)
+    output, records = Path(settings["output"]), list[int]()
+    killer = threading.Thread(target=kill_a_worker, args=(cluster, output, records))
+    killer.start()
+    predict.run(configured(**settings, unit=1, cluster=cluster.scheduler_address))
+    killer.join()
+    assert 1 <= records[0] < COUNT
+    assert f"instances in {COUNT} images" in capsys.readouterr().out
+    predict.run(configured(**{**settings, "output": str(tmp_path / "alone")}, unit=1))
+    assert content(output) == content(tmp_path / "alone")
+
+
+def test_finished_images_are_skipped_and_bad_ones_reported(
+    settings: dict[str, Any], images: Path, cluster: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    predict.run(configured(**settings, unit=2))
+    before = {path: path.stat().st_mtime_ns for path in Path(settings["output"]).glob("plate*.csv")}
+    (images / "cut.png").write_bytes((images / "plate0.png").read_bytes()[:200])
+    write_images(images, 4)
+    with pytest.raises(SystemExit):
+        predict.run(configured(**settings, unit=2, cluster=cluster.scheduler_address))
+    assert "damaged" in capsys.readouterr().out
+    assert before == {path: path.stat().st_mtime_ns for path in before}
+    assert (Path(settings["output"]) / "plate3.csv").is_file()
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"cluster": "tcp://10.0.0.1:8786"}, "use tls://, or dask.insecure=true"),
+        ({"cluster": "tls://10.0.0.1:8786"}, "needs certificates: dask.ca, dask.cert, dask.key"),
+        ({"cluster": "kubernetes"}, "use local, slurm or an address"),
+        ({"unit": 0}, "unit=0 must be at least 1 file"),
+    ],
+)
+def test_what_cannot_be_used_is_one_line(settings: dict[str, Any], given: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        predict.run(configured(**settings, **given))
+
+
+def test_units_know_which_names_are_taken() -> None:
+    files = [Source(name, Path(name), name) for name in ("a", "a_p001", "b", "ab_p001")]
+    units = divide(files, 3)
+    assert [[file.name for file in unit.files] for unit in units] == [["a", "a_p001", "b"], ["ab_p001"]]
+    assert [set(unit.taken) for unit in units] == [{"a_p001"}, set()]
