@@ -17,6 +17,7 @@ from gains.models.parts.roi.rpn import PER_DETECTION
 from gains.models.recipe import Recipe, TrainingData
 from gains.models.weights import load_weights
 from gains.operating_point import SETTINGS, OperatingPoint
+from gains.prediction.predictor import MIN_TILE
 from gains.tasks.prepare import generator_settings, prepare_dataset, summary
 from gains.tasks.sizes import fit_sizes
 from gains.training.checkpoints import WholeCheckpoints
@@ -125,7 +126,7 @@ def build_datamodule(config: DictConfig, annotations: Annotations) -> InstanceDa
             list(config.augmentation.short_sides),
             config.augmentation.long_side,
             list(instantiate(config.augmentation.transforms)),
-            crop=config.dataset.short_side if config.dataset.crop else None,
+            crop=crop_side(config.dataset),
         ),
         derived={name: derive for name, derive in derived.items() if derive is not None},
         batch_size=config.batch_size,
@@ -164,10 +165,22 @@ def build_module(config: DictConfig, datamodule: InstanceDataModule) -> Instance
     )
 
 
+def crop_side(dataset: DictConfig) -> int | None:
+    """Side in pixels of the crops of training, which is that of the tiles of prediction; None where images stay whole.
+
+    Raises:
+        InputError: if ``dataset.crop`` is no yes or no, or crops are smaller than the smallest tile.
+    """
+    if not isinstance(dataset.crop, bool):
+        raise InputError(f"dataset.crop={dataset.crop} must be true or false; dataset.short_side is the side of crops")
+    if dataset.crop and dataset.short_side < MIN_TILE:
+        raise InputError(f"dataset.short_side={dataset.short_side} must be at least {MIN_TILE} with dataset.crop=true")
+    return int(dataset.short_side) if dataset.crop else None
+
+
 def seen_side(config: DictConfig, annotations: Annotations) -> int:
     """Longest side in pixels of what the network is shown of an image at a time: the whole, or a crop."""
-    longest = annotations.longest_side
-    return min(longest, int(config.dataset.short_side)) if config.dataset.crop else longest
+    return min(annotations.longest_side, crop_side(config.dataset) or annotations.longest_side)
 
 
 def build_trainer(config: DictConfig, folder: Path) -> pl.Trainer:

@@ -9,8 +9,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from gains.data.augmentation import Augmentation
+from gains.data.datamodule import InstanceDataModule
+from gains.data.dataset import load_annotations
 from gains.data.prepare import prepare
+from gains.data.sampler import Draw
 from gains.data.source import ImageRecord, Instance
+from gains.errors import InputError
 from gains.models.parts.transform import ImageTransform
 from gains.prediction.predictor import Predictor, load_model
 from gains.rle import encode_crop
@@ -73,6 +78,35 @@ class LargeNoise:
         for index in range(len(self)):
             mask = encode_crop(np.ones((10, 12), bool), (10 * index, 3, 10 * index + 12, 13), (80, 120))
             yield ImageRecord(f"image{index}", draw.integers(0, 256, (80, 120), np.uint8), [Instance("cell", mask)])
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (["dataset.crop=512"], "dataset.crop=512 must be true or false"),
+        (["dataset.crop=true", "dataset.short_side=16"], "dataset.short_side=16 must be at least 32"),
+    ],
+)
+def test_crops_that_make_no_sense_are_refused(tmp_path: Path, settings: list[str], words: str) -> None:
+    prepare(LargeNoise(), tmp_path / "data", seed=0, ratios=(2, 1, 1))
+    with pytest.raises(InputError, match=words):
+        run_train(tmp_path / "data", tmp_path / "run", *settings)
+
+
+def test_a_crop_is_a_function_of_seed_epoch_and_image(tmp_path: Path) -> None:
+    prepare(LargeNoise(), tmp_path / "data", seed=0, ratios=(2, 1, 1))
+
+    def drawn(index: int, epoch: int, seed: int) -> bytes:
+        annotations = load_annotations(tmp_path / "data")
+        data = InstanceDataModule(annotations, augmentation=Augmentation([40], 1333, crop=40), run_seed=seed)
+        dataset = data.dataset("train", augment=True)
+        _ = dataset[0]  # what was drawn before changes nothing
+        image, _ = dataset[Draw(index, epoch)]
+        return image.numpy().tobytes()
+
+    assert drawn(1, 2, 3) == drawn(1, 2, 3)
+    others = {drawn(1, epoch, seed) for epoch in range(4) for seed in range(3)}
+    assert len(others) > 8
 
 
 def test_one_setting_drives_training_testing_and_prediction(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
