@@ -16,6 +16,14 @@ QUANTILES = (0.05, 0.5, 0.95)
 SMALLEST = 12.0
 """Network pixels across, below which an object has too few cells of the finest level (stride 4) to be told apart."""
 
+LARGEST = 64.0
+"""Network pixels across of the smallest category, above which a coarser scale shows as much for less."""
+
+GOOD = (16.0, 48.0)
+"""To which network diameter too small and too large objects are best brought."""
+
+MOST_ENLARGED = 2.0  # network pixels for a pixel of an image; more add nothing
+
 CROP_DIAMETERS = 4
 """A crop is that many diameters of a large object wide, so that most crops hold some of them whole."""
 
@@ -121,6 +129,21 @@ def fitting_crop(sizes: ObjectSizes, longest_side: int) -> int | None:
     large = max(float(np.quantile(sizes.source[name], QUANTILES[-1])) for name in known)
     side = math.ceil(min(max(CROP_DIAMETERS * large, 128), LARGEST_CROP) / STEP) * STEP
     return side if side < longest_side else None
+
+
+def fitting_scale(sizes: ObjectSizes) -> float | None:
+    """By how much images (or crops) are best scaled beyond what is set, by the smallest category; None: leave it."""
+    medians = {name: float(np.median(values)) for name, values in sizes.network.items() if len(values)}
+    if not medians:
+        return None
+    smallest = min(medians, key=lambda name: medians[name])
+    factor = 1.0
+    if medians[smallest] < SMALLEST:
+        now = medians[smallest] / float(np.median(sizes.source[smallest]))
+        factor = min(GOOD[0] / medians[smallest], MOST_ENLARGED / now)
+    elif medians[smallest] > LARGEST:
+        factor = GOOD[1] / medians[smallest]
+    return factor if not 1 / 1.25 < factor < 1.25 else None
 
 
 def _spread(diameters: FloatArray) -> str:

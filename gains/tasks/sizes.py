@@ -3,7 +3,15 @@
 from omegaconf import DictConfig, ListConfig
 
 from gains.data.dataset import Annotations
-from gains.data.sizes import ObjectSizes, Scaling, fitting_anchors, fitting_crop, fitting_window, object_sizes
+from gains.data.sizes import (
+    ObjectSizes,
+    Scaling,
+    fitting_anchors,
+    fitting_crop,
+    fitting_scale,
+    fitting_window,
+    object_sizes,
+)
 from gains.errors import InputError
 
 LONG_SIDE = 1333
@@ -32,7 +40,7 @@ def fit_sizes(config: DictConfig, annotations: Annotations) -> list[str]:
     notes = sizes.lines()
     if not notes:
         return []
-    suggested = suggestions(sizes, dataset, annotations)
+    suggested = suggestions(sizes, dataset, annotations, augmentation.test_short_side)
     anchors = fitting_anchors(sizes)
     chosen = config.model.get("anchor_sizes")
     if isinstance(chosen, str):
@@ -50,15 +58,20 @@ def prepared_sizes(dataset: DictConfig, annotations: Annotations) -> list[str]:
     sizes = object_sizes(annotations, Scaling(dataset.short_side, LONG_SIDE, dataset.short_side, dataset.crop))
     notes = sizes.lines()
     anchors = [f"model.anchor_sizes=auto (which takes {fitting_anchors(sizes)})"] if notes else []
-    return [*notes, *(f"suggested: {setting}" for setting in [*suggestions(sizes, dataset, annotations), *anchors])]
+    fitting = suggestions(sizes, dataset, annotations, dataset.short_side)
+    return [*notes, *(f"suggested: {setting}" for setting in [*fitting, *anchors])]
 
 
-def suggestions(sizes: ObjectSizes, dataset: DictConfig, annotations: Annotations) -> list[str]:
-    """Crops and GAMM's window, where what is set is far from what fits."""
+def suggestions(sizes: ObjectSizes, dataset: DictConfig, annotations: Annotations, short_side: int) -> list[str]:
+    """Crops, else another scale than ``short_side``, and GAMM's window, where what is set is far from what fits."""
     found = []
     crop = None if dataset.crop else fitting_crop(sizes, annotations.longest_side)
     if crop is not None:
         found.append(f"dataset.crop=true dataset.short_side={crop} (whole images show objects too small)")
+    scale = fitting_scale(sizes)
+    if crop is None and scale is not None:
+        smaller = "small" if scale > 1 else "large"
+        found.append(f"augmentation.short_sides=[{round(short_side * scale)}] (the smallest objects are {smaller})")
     window = fitting_window(sizes, dataset.target_category)
     if window is not None and _apart(dataset.gamm.window, window):
         found.append(f"dataset.gamm.window={window} (pixels of the images; it is {dataset.gamm.window})")

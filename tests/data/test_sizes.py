@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gains.data.dataset import Annotations
-from gains.data.sizes import Scaling, fitting_anchors, fitting_crop, fitting_window, object_sizes
+from gains.data.sizes import Scaling, fitting_anchors, fitting_crop, fitting_scale, fitting_window, object_sizes
 from gains.masks import equivalent_diameter
 
 
@@ -69,6 +69,17 @@ def test_gamms_window_is_a_tenth_to_a_twentieth_of_the_target_category_in_the_im
     assert window is not None
     assert 150 / 20 <= window <= 150 / 10
     assert fitting_window(sizes, None) == 3  # most are nuclei; smaller windows hold nothing
+
+
+@pytest.mark.parametrize(
+    ("diameters", "factor"),
+    [([20.0], None), ([14.0, 200.0], None), ([8.0, 200.0], 2.0), ([4.0], 2.0), ([96.0, 300.0], 0.5), ([60.0], None)],
+)
+def test_a_scale_is_suggested_by_the_smallest_category(diameters: list[float], factor: float | None) -> None:
+    categories = {f"kind{index}": [diameter] * 3 for index, diameter in enumerate(diameters)}
+    assert fitting_scale(object_sizes(annotated((256, 256), **categories), Scaling(256, 1333, 256))) == (
+        None if factor is None else pytest.approx(factor)
+    )
 
 
 def test_without_an_object_nothing_is_said() -> None:
