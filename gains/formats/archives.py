@@ -65,12 +65,14 @@ class ZipFiles:
         entries = [entry.filename for entry in self.archive.infolist() if not entry.is_dir()]
         for entry in entries:
             check_relative(entry, str(path))
-        self.names = sorted(name for name in entries if not _is_junk(name))
+        # Some programs write the backslashes of their system, and folders as empty entries that end in one.
+        self.entries = {entry.replace("\\", "/"): entry for entry in entries if not entry.endswith("\\")}
+        self.names = sorted(name for name in self.entries if not _is_junk(name))
 
     def read(self, name: str) -> bytes:
         """The bytes of one entry, its checksum verified."""
         try:
-            return self.archive.read(name)
+            return self.archive.read(self.entries[name])
         except (OSError, zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, EOFError) as error:
             raise InputError(f"{self.where(name)} cannot be read: {error}") from None
 

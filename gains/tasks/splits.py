@@ -32,6 +32,12 @@ def adapt_to_splits(config: DictConfig, datamodule: InstanceDataModule) -> list[
         A line on each part of a run that is left out.
     """
     notes = []
+    objects = datamodule.annotations.objects
+    entries = [entry for name in datamodule.splits["train"] for entry in objects[name]]
+    if all(entry.get("iscrowd", 0) for entry in entries):
+        why = f"all {len(entries)} annotations are crowd regions" if entries else "they have no annotation"
+        remedy = "; prepare with dataset.crowd=instances if these are objects" if entries else ""
+        notes.append(f"nothing to learn in the training images: {why}{remedy}")
     if not datamodule.splits.get("val"):
         with open_dict(config):
             config.trainer.limit_val_batches = 0

@@ -215,3 +215,33 @@ def test_each_corrupt_file_gives_one_clear_error(shared: Path, name: str, messag
     with pytest.raises(InputError, match=message) as error:
         read_ground_truth(path)
     assert str(path) in str(error.value)
+
+
+def test_category_restricts_predictions_before_they_are_checked(tmp_path: Path) -> None:
+    truth = read_ground_truth(save(tmp_path / "gt.json", coco()), "cell")
+    found = coco()
+    found["categories"].append({"id": 9, "name": "debris"})
+    found["annotations"][1] |= {"category_id": 9, "segmentation": []}
+    predictions = read_predictions(save(tmp_path / "found.json", found), truth)
+    assert [predictions.instances[image].labels for image in (3, 5)] == [[1], [1, 1]]
+
+
+def test_category_restricts_also_where_the_truth_has_no_other(tmp_path: Path) -> None:
+    alone = coco()
+    alone["categories"], alone["annotations"] = alone["categories"][1:], alone["annotations"][2:]
+    truth = read_ground_truth(save(tmp_path / "gt.json", alone), "cell")
+    predictions = read_predictions(save(tmp_path / "found.json", coco()), truth)
+    assert [predictions.instances[image].labels for image in (3, 5)] == [[1], [1, 1]]
+    with pytest.raises(InputError, match="has the category nucleus"):
+        read_predictions(tmp_path / "found.json", read_ground_truth(tmp_path / "gt.json"))
+
+
+@pytest.mark.parametrize("ending", [".labels.tif", "_MASKS.TIF", "_Cp_Masks.tiff"])
+def test_label_images_by_any_ending(tmp_path: Path, ending: str) -> None:
+    for side in ("truth", "found"):
+        (tmp_path / side).mkdir()
+        labels = np.zeros((9, 9), np.uint16)
+        labels[1:4, 1:4] = 1
+        tifffile.imwrite(tmp_path / side / ("plate.1_labels.tif" if side == "truth" else f"plate.1{ending}"), labels)
+    truth = read_ground_truth(tmp_path / "truth")
+    assert len(read_predictions(tmp_path / "found", truth).instances[1].masks) == 1

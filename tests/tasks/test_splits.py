@@ -1,10 +1,15 @@
+import json
 import re
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 
+from gains.data.datamodule import InstanceDataModule
+from gains.data.dataset import load_annotations
 from gains.data.splits import split_by_ratio
 from gains.errors import InputError
+from gains.tasks.splits import adapt_to_splits
 from helpers.drawing_network import prepare_noise
 from helpers.training import run_train
 
@@ -74,3 +79,17 @@ def test_two_images_train_and_validate(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     run_train(prepare_noise(tmp_path / "two", 2, (1, 1, 0)), folder, "augmentation.short_sides=[64]")
     assert (folder / "checkpoints/best.ckpt").is_file()
+
+
+@pytest.mark.parametrize(("crowd", "said"), [(True, "all 1 annotations are crowd regions"), (False, "no annotation")])
+def test_nothing_to_learn_is_said(tmp_path: Path, crowd: bool, said: str) -> None:
+    root = prepare_noise(tmp_path / "noise", 3, (1, 1, 1))
+    content = json.loads((root / "annotations.json").read_text())
+    kept = content["annotations"] if crowd else []
+    content["annotations"] = [entry | {"iscrowd": 1} for entry in kept]
+    (root / "annotations.json").write_text(json.dumps(content))
+    datamodule = InstanceDataModule(load_annotations(root))
+    config = OmegaConf.create({"split": None, "trainer": {}})
+    [note] = adapt_to_splits(config, datamodule)
+    assert said in note
+    assert ("dataset.crowd=instances" in note) == crowd

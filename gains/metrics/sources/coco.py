@@ -51,7 +51,7 @@ def coco_truth(path: Path, category: str | None, crowd: str | None = None) -> Gr
     every = coco.annotations and coco.crowds == len(coco.annotations) and crowd is None
     said = "are crowd regions (iscrowd 1): nothing is left to be found; crowd=instances takes them as objects"
     notes = [f"all annotations of {path} {said}"] if every else []
-    return GroundTruth(path, coco.categories, labels, names, sizes, sets, ids, notes)
+    return GroundTruth(path, coco.categories, labels, names, sizes, sets, ids, notes, category is not None)
 
 
 def coco_predictions(path: Path, truth: GroundTruth) -> Predictions:
@@ -80,12 +80,13 @@ def coco_predictions(path: Path, truth: GroundTruth) -> Predictions:
             where = f"{path}: {describe(entry, index, 'prediction')}"
             given, category = place(entry, where, image_ids, categories)
             image, name = image_ids[given], categories[category]
+            predicted.add(image)
+            if name not in truth.labels:
+                continue
             mask = _mask(entry, truth.sizes[image], where)
             score, box = _score(entry, where, required), read_box(entry, where)
             unscored += score is None
-            predicted.add(image)
-            if name in truth.labels:
-                instances[image].add(mask, truth.labels[name], box, 1.0 if score is None else score)
+            instances[image].add(mask, truth.labels[name], box, 1.0 if score is None else score)
     faults.check()
     notes = [f"{unscored} predictions of {path} have no score and count as 1"] if unscored else []
     return Predictions(instances, notes, predicted)
@@ -127,7 +128,7 @@ def _categories_by_name(categories: dict[Id, str], truth: GroundTruth, path: Pat
     if not truth.declared and not set(truth.labels) <= set(categories.values()):
         raise InputError(f"{path} has several categories, label images one; choose it with category=NAME")
     for name in categories.values():
-        if truth.declared and name not in truth.declared.values():
+        if truth.declared and not truth.restricted and name not in truth.declared.values():
             wanted = ", ".join(truth.declared.values())
             raise InputError(f"{path} has the category {name}, which {truth.path} does not have; it has {wanted}")
     return categories

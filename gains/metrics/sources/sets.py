@@ -56,6 +56,7 @@ class GroundTruth:
         instances: image id -> annotations.
         ids: what the file calls an image -> image id; empty for label images, which have no ids.
         notes: sentences on what limits the numbers.
+        restricted: whether one category was chosen, so that those of predictions beyond it do not matter.
     """
 
     path: Path
@@ -66,6 +67,7 @@ class GroundTruth:
     instances: dict[int, InstanceSet]
     ids: dict[Id, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    restricted: bool = False
 
     def only(self, images: set[int]) -> "GroundTruth":
         """The same truth of some of its images."""

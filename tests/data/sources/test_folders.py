@@ -244,3 +244,12 @@ def test_cellpose_masks_that_were_corrected_in_one_file_only(tmp_path: Path, mas
 def test_an_image_that_is_called_like_a_result_is_an_image(tmp_path: Path, masks: Any, pixels: Any) -> None:
     write_pair(tmp_path, "blood_flows.png", "blood_flows_masks.png", pixels, masks[0])
     assert only(LabelImages(tmp_path)).name == "blood_flows"
+
+
+def test_archive_with_backslashes(tmp_path: Path, write_kaggle: Any, masks: Any) -> None:
+    folder = write_kaggle(tmp_path / "samples")
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("sample\\masks\\", b"")
+        for file in folder.rglob("*.png"):
+            archive.writestr(str(file.relative_to(folder)).replace("/", "\\"), file.read_bytes())
+    np.testing.assert_array_equal(dense(only(Kaggle2018(tmp_path / "a.zip"))), masks)
