@@ -1,14 +1,17 @@
 """The command line: ``gains prepare|train|eval|predict|compare|sweep|score`` followed by Hydra overrides."""
 
 import importlib
+import os
 import sys
 
 import hydra
 from omegaconf import DictConfig
 
+from gains import __version__
 from gains.config import config_folder
 from gains.errors import InputError
 from gains.renamed import refuse_renamed
+from gains.settings import command_help
 
 COMMANDS = {
     "prepare": "turn a data set as distributed into images, annotations.json and splits.json",
@@ -27,7 +30,7 @@ def usage() -> str:
     return (
         "usage: gains COMMAND [key=value ...] [-m]\n\n"
         + "\n".join(lines)
-        + ("\n\ngains COMMAND --help lists the command's settings; --cfg job prints them all.\n")
+        + ("\n\ngains COMMAND --help lists the command's settings; gains --version.\n")
     )
 
 
@@ -38,21 +41,28 @@ def main(command: str | None = None) -> None:
         if len(sys.argv) < 2 or sys.argv[1] in ("-h", "--help"):
             print(usage())
             return
+        if sys.argv[1] == "--version":
+            print(f"gains {__version__}")
+            return
         command = sys.argv.pop(1)
     if command not in COMMANDS:
         print(f"gains: {command!r} is no command\n\n{usage()}", file=sys.stderr)
         raise SystemExit(2)
+    if {"-h", "--help"} & set(sys.argv[1:]):
+        print(command_help(command, sys.argv[1:]))
+        return
     try:
         refuse_renamed(command, sys.argv[1:])
     except InputError as error:
         print(f"gains {command}: {error}", file=sys.stderr)
         raise SystemExit(2) from None
-    task = importlib.import_module(f"gains.tasks.{command}")
-    failures = importlib.import_module("gains.tasks.failures")
-    if command == "train":
+    if command == "train" and "TORCHELASTIC_USE_AGENT_STORE" in os.environ:  # torchrun; importing this imports torch
         sys.argv += importlib.import_module("gains.tasks.processes").folder_overrides()
 
     def job(config: DictConfig) -> float | None:
+        # Only now: these import torch, which takes seconds, and whoever mistyped a setting reads of it before.
+        failures = importlib.import_module("gains.tasks.failures")
+        task = importlib.import_module(f"gains.tasks.{command}")
         # Hydra has read the command line; Lightning starts further DDP processes from it, command word included.
         sys.argv[:] = typed
         try:

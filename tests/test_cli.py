@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from gains import cli
+from gains.settings import command_help
 
 
 def test_usage_names_every_command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -30,3 +31,31 @@ def test_bad_input_ends_with_a_message_and_no_stack_trace(tmp_path: Path) -> Non
     assert done.returncode == 2
     assert "checkpoint=nowhere.ckpt does not exist" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "words", [["--help"], ["--version"], *([name, "--help"] for name in cli.COMMANDS), ["train", "augmentatoin=flip"]]
+)
+def test_help_version_and_mistyped_arguments_need_no_torch(words: list[str], tmp_path: Path) -> None:
+    program = (
+        "import sys, atexit; from gains.cli import main; "
+        "atexit.register(lambda: print('LOADED', 'torch' in sys.modules)); main()"
+    )
+    done = subprocess.run([sys.executable, "-c", program, *words], cwd=tmp_path, capture_output=True, text=True)
+    assert "LOADED False" in done.stdout, done.stderr
+    assert (done.returncode == 0) == ("augmentatoin=flip" not in words)
+    assert not list(tmp_path.iterdir())
+
+
+def test_help_lists_settings_with_defaults_descriptions_and_the_chosen_option() -> None:
+    text = command_help("train", ["model=htc"])
+    line = next(line for line in text.splitlines() if line.startswith("  batch_size="))
+    assert line.split(maxsplit=1) == ["batch_size=4", "images per step and device"]
+    assert "  trainer.max_steps=300" in text
+    assert "  dataset.gamm.window=5 " in text
+    assert "pixels to which images are scaled" in next(
+        line for line in text.splitlines() if line.startswith("  dataset.short_side=192")
+    )
+    assert "model=htc " in text
+    assert "  model.name=htc" in text
+    assert "now:" not in text

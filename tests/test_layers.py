@@ -11,6 +11,7 @@ ROOT = Path(gains.__file__).parent
 LAYERS = (
     ("errors",),
     ("files", "config", "renamed"),
+    ("settings",),
     ("plain", "rle"),
     ("masks", "operating_point"),
     ("contract", "overlaps", "instances", "images"),
