@@ -1,4 +1,4 @@
-"""The command line: ``gains prepare|train|eval|predict|compare|sweep|score`` followed by Hydra overrides."""
+"""The command line: ``gains prepare|train|eval|predict|compare|sweep|score|models`` followed by Hydra overrides."""
 
 import importlib
 import os
@@ -21,6 +21,7 @@ COMMANDS = {
     "compare": "train methods on data sets over seeds, or collect runs, into one table with intervals",
     "sweep": "search settings for the best validation metric",
     "score": "compare any tool's predictions with a ground truth",
+    "models": "list the trained models that checkpoint= takes by name",
 }
 
 

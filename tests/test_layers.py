@@ -12,7 +12,7 @@ LAYERS = (
     ("errors",),
     ("files", "config", "renamed"),
     ("settings",),
-    ("plain", "rle"),
+    ("plain", "rle", "download"),
     ("masks", "operating_point"),
     ("contract", "overlaps", "instances", "images"),
     ("suppression", "formats", "gradient_anomaly"),
@@ -80,7 +80,7 @@ def test_no_circle_of_files() -> None:
     assert edges == {}
 
 
-@pytest.mark.parametrize("name", ["train", "eval", "predict", "prepare", "score", "compare", "sweep"])
+@pytest.mark.parametrize("name", ["train", "eval", "predict", "prepare", "score", "compare", "sweep", "models"])
 def test_tasks_are_short(name: str) -> None:
     """A task composes, builds, runs and returns; what it does lies in the rooms below."""
     assert len((ROOT / "tasks" / f"{name}.py").read_text().splitlines()) < 200

@@ -22,6 +22,7 @@ from torchvision.models.detection import MaskRCNN_ResNet50_FPN_Weights
 from gains.errors import InputError
 from gains.models.classes import carry_classes, class_rows
 from gains.models.recipe import Recipe
+from gains.models.released import locate
 from gains.models.safetensors_file import SUFFIX, read_safetensors
 
 TORCHVISION_NAMES = {
@@ -91,7 +92,8 @@ def load_weights(
     Args:
         network: the model to fill.
         weights: ``imagenet`` (torchvision's classifier, downloaded), ``coco`` (torchvision's Mask R-CNN, downloaded),
-            or the path of a file: a torchvision classifier or detector state dict, or a checkpoint of this application.
+            or a file: a torchvision classifier or detector state dict, or a checkpoint of this application; or the
+            name or URL of such a checkpoint (:func:`gains.models.released.locate`).
         resnet: name of the backbone, needed for ``imagenet``.
         recipe: of the network; with it a checkpoint of other classes fills the heads of those of the same name.
         trust: see :func:`gains.models.build.build_plan`.
@@ -112,7 +114,7 @@ def load_weights(
             weights, lambda: MaskRCNN_ResNet50_FPN_Weights.COCO_V1.get_state_dict(progress=True, check_hash=True)
         )
     else:
-        state = _read(Path(weights))
+        state = _read(locate(weights, "model.weights"))
     own = network.state_dict()
     renamed = {_own_name(name): value for name, value in state.tensors.items()}
     kept, new = list[str](), list[str]()

@@ -19,6 +19,7 @@ from gains.images.scaling import IMAGENET_MEAN
 from gains.masks import InstanceCrops, tighten
 from gains.models.checkpoint import load_network, operate
 from gains.models.recipe import Recipe
+from gains.models.released import locate
 from gains.operating_point import SETTINGS
 from gains.prediction.cleaning import SETTINGS as CLEANING
 from gains.prediction.cleaning import Cleaning
@@ -272,7 +273,8 @@ def load_model(
     >>> instances = model.predict(image)  # doctest: +SKIP
 
     Args:
-        checkpoint: file that ``gains train`` wrote.
+        checkpoint: file that ``gains train`` wrote, name of a released model, or URL (see
+            :func:`gains.models.released.locate`).
         accelerator: ``cpu``, ``gpu`` or ``auto``.
         trust: packages of your own whose parts the model names.
         settings: ``tile``, ``overlap``, ``batch_size`` and ``intensity`` of :class:`Predictor`, and what the operating
@@ -286,5 +288,5 @@ def load_model(
     device = pick_device(accelerator)
     point = {name: settings.pop(name) for name in SETTINGS if name in settings}
     cleaning = Cleaning(**{name: settings.pop(name) for name in CLEANING if name in settings})
-    network, recipe = load_network(checkpoint, point, trust)
+    network, recipe = load_network(locate(checkpoint), point, trust)
     return Predictor(network, recipe, device, cleaning=cleaning, **settings)

@@ -12,6 +12,7 @@ from gains.errors import InputError
 from gains.metrics.names import MAIN
 from gains.models.checkpoint import load_network
 from gains.models.recipe import Recipe
+from gains.models.released import locate
 from gains.operating_point import SETTINGS
 from gains.tasks.build import division, prepared_annotations
 from gains.tasks.environment import write_environment
@@ -30,6 +31,7 @@ def run(config: DictConfig) -> float:
         raise InputError("checkpoint=PATH is missing; pass a file such as outputs/train/.../checkpoints/best.ckpt")
     folder = Path(HydraConfig.get().runtime.output_dir)
     silence_notices()
+    config.checkpoint = str(locate(config.checkpoint))
     network, recipe = load_network(config.checkpoint, {name: config[name] for name in SETTINGS}, config.trust)
     annotations = shared_annotations(config.dataset, recipe)
     module = InstanceSegmentation(network, recipe, evaluated=annotations.categories)

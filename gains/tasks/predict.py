@@ -12,6 +12,7 @@ from gains.errors import InputError
 from gains.export.export import check_pixel_size
 from gains.export.formats import check_formats
 from gains.images.notes import Notes
+from gains.models.released import locate
 from gains.prediction.cleaning import SETTINGS as CLEANING
 from gains.prediction.cluster import connected
 from gains.prediction.folder import alone_in, claim, merge_files, remove_leftovers
@@ -41,6 +42,7 @@ def run(config: DictConfig) -> None:
     check_pixel_size(config.pixel_size_um)
     output = Path(config.output)
     notes = Notes()
+    config.checkpoint = str(locate(config.checkpoint))
     files = find_images(str(config.input), output, notes)
     predictor = load_predictor(config)
     work = divide(files, config.unit)

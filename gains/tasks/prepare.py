@@ -8,9 +8,9 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from gains.data.dataset import load_annotations
-from gains.data.download import fetch
 from gains.data.prepare import Prepared, check_root, prepare
 from gains.data.source import Source
+from gains.download import fetch
 from gains.errors import InputError
 from gains.reports.annotations import SHEET, write_sheet
 from gains.tasks.sizes import prepared_sizes

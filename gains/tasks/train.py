@@ -14,6 +14,7 @@ from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from gains.errors import InputError
 from gains.models.checkpoint import load_network, read_checkpoint
+from gains.models.released import released
 from gains.reports.curves import plot_losses
 from gains.tasks import processes
 from gains.tasks.build import (
@@ -124,6 +125,11 @@ def resume_from(checkpoint: str | None, folder: Path) -> str | None:
     if checkpoint is None:
         return None
     if checkpoint != "last":
+        if released(checkpoint):
+            raise InputError(
+                f"checkpoint={checkpoint} would go on with a stopped run, which a released model is not; "
+                f"to start from its weights: model.weights={checkpoint}"
+            )
         read_checkpoint(checkpoint)
         return checkpoint
     runs = {file.parent for name in (LAST, OLDER) for file in folder.parent.glob(f"*/checkpoints/{name}")}

@@ -6,12 +6,13 @@ import zipfile
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 
 from gains.config import compose
-from gains.data.download import fetch, file_name
+from gains.download import fetch, file_name
 from gains.errors import InputError
 from gains.tasks.prepare import run
 
@@ -167,11 +168,13 @@ def test_two_addresses_with_one_name_do_not_meet() -> None:
     assert file_name("http://a.org/get?id=1").endswith("-get")
 
 
-def test_prepare_takes_an_address(tmp_path: Path, server: Server, url: str, write_kaggle: Any) -> None:
-    folder = write_kaggle(tmp_path / "in")
+def test_prepare_takes_an_address(tmp_path: Path, server: Server, url: str) -> None:
+    mask = np.zeros((32, 32), np.uint8)
+    mask[8:20, 8:20] = 255
+    png = cv2.imencode(".png", mask)[1].tobytes()
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
-        for file in folder.rglob("*.png"):
-            archive.write(file, file.relative_to(folder))
+        for name in ("images/sample.png", "masks/one.png"):
+            archive.writestr(f"sample/{name}", png)
     server.content = (tmp_path / "a.zip").read_bytes()
     overrides = ["dataset=kaggle2018", f"dataset.source={url}", f"dataset.root={tmp_path / 'root'}"]
     run(compose("prepare", *overrides, f"downloads={tmp_path / 'downloads'}", "dataset.ratios=[1,0,0]"))

@@ -1,4 +1,4 @@
-"""A source that is a URL: downloaded once, resumed where it broke off, checked for what it should be."""
+"""A file that is given as a URL: downloaded once, resumed where it broke off, checked for what it should be."""
 
 import hashlib
 from pathlib import Path, PurePosixPath
@@ -14,13 +14,16 @@ CHUNK = 1 << 16  # bytes: what a broken connection loses at most
 TIMEOUT = (10, 60)  # seconds to connect, seconds between bytes
 
 
-def fetch(source: str | None, folder: Path, sha256: str | None = None) -> str | None:
+def fetch(
+    source: str | None, folder: Path, sha256: str | None = None, instead: str = "dataset.source=PATH"
+) -> str | None:
     """The local path of a source: its own, or that of its download.
 
     Args:
         source: path, or URL that begins with http:// or https://; None stays None.
         folder: where downloads are kept; one that is there already is used again.
         sha256: checksum in hexadecimal that a download must have.
+        instead: what can be given if the download fails, for messages.
 
     Raises:
         InputError: if the URL cannot be reached, breaks off, or gives other bytes than it should.
@@ -34,14 +37,14 @@ def fetch(source: str | None, folder: Path, sha256: str | None = None) -> str | 
         folder.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(path.name + ".partial")
         try:
-            download(source, partial)
+            download(source, partial, instead)
         except requests.RequestException as error:
             resumable = partial.is_file() and _validator(partial).is_file()
             kept = f" {partial.stat().st_size} bytes are kept and resumed next time." if resumable else ""
             reason = type(error).__name__
             raise InputError(
                 f"{source} could not be downloaded ({reason}).{kept} "
-                "A copy on this machine can be given instead: dataset.source=PATH"
+                f"A copy on this machine can be given instead: {instead}"
             ) from None
         _check(partial, source, sha256)
         put_in_place(partial, path)
@@ -57,7 +60,7 @@ def file_name(url: str) -> str:
     return f"{hashlib.sha256(url.encode()).hexdigest()[:12]}-{name}"
 
 
-def download(url: str, partial: Path) -> None:
+def download(url: str, partial: Path, instead: str) -> None:
     """Download into ``partial``, going on where an earlier attempt stopped if the server's file is still the same.
 
     Raises:
@@ -71,11 +74,11 @@ def download(url: str, partial: Path) -> None:
     with requests.get(url, headers=headers | {"Accept-Encoding": "identity"}, stream=True, timeout=TIMEOUT) as answer:
         if answer.status_code == requests.codes.requested_range_not_satisfiable:
             partial.unlink()
-            return download(url, partial)
+            return download(url, partial, instead)
         if not answer.ok:
             raise InputError(
                 f"{url} answered {answer.status_code} {answer.reason}; correct the address, "
-                "or give a copy on this machine: dataset.source=PATH"
+                f"or give a copy on this machine: {instead}"
             )
         resumed = answer.status_code == requests.codes.partial_content
         if resumed and not _continues(answer, have, known):
