@@ -101,3 +101,11 @@ def test_resnet101_variant_is_a_deeper_backbone_and_nothing_else() -> None:
     assert isinstance(deep, dict)
     assert {key for key in deep if deep[key] != shallow[key]} == {"name", "resnet"}
     assert deep["resnet"] == "resnet101"
+
+
+@pytest.mark.parametrize("name", ["release_cells", "release_chromosomes"])
+def test_weights_for_others_come_from_generated_data_and_are_small(name: str) -> None:
+    config = composed("train", f"experiment={name}", "target_label=1")
+    assert config.dataset.format._target_.startswith("gains.data.synthetic.")
+    state = build_network(config).state_dict().values()
+    assert sum(value.numel() * (2 if value.dim() > 1 else 4) for value in state) < 25.9e6
