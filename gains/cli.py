@@ -11,7 +11,7 @@ from gains import __version__
 from gains.config import config_folder
 from gains.errors import InputError
 from gains.renamed import refuse_renamed
-from gains.settings import command_help
+from gains.settings import command_help, with_trainer_arguments
 
 COMMANDS = {
     "prepare": "turn a data set as distributed into images, annotations.json and splits.json",
@@ -57,6 +57,7 @@ def main(command: str | None = None) -> None:
     except InputError as error:
         print(f"gains {command}: {error}", file=sys.stderr)
         raise SystemExit(2) from None
+    sys.argv[1:] = with_trainer_arguments(command, sys.argv[1:])
     if command == "train" and "TORCHELASTIC_USE_AGENT_STORE" in os.environ:  # torchrun; importing this imports torch
         sys.argv += importlib.import_module("gains.tasks.processes").folder_overrides()
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from gains import cli
-from gains.settings import command_help
+from gains.settings import command_help, with_trainer_arguments
 
 
 def test_usage_names_every_command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,3 +59,23 @@ def test_help_lists_settings_with_defaults_descriptions_and_the_chosen_option() 
     assert "model=htc " in text
     assert "  model.name=htc" in text
     assert "now:" not in text
+
+
+@pytest.mark.parametrize(("argument", "status"), [("limit_train_batches=3", 0), ("limit_trian_batches=3", 2)])
+def test_arguments_of_the_trainer_need_no_plus(argument: str, status: int, tmp_path: Path) -> None:
+    program = (
+        "import sys; from gains import compose; from gains.errors import InputError; from pathlib import Path\n"
+        "from gains.settings import with_trainer_arguments; from gains.tasks.build import build_trainer\n"
+        "config = compose('train', 'logger=csv', *with_trainer_arguments('train', sys.argv[1:]))\n"
+        "config.callbacks = {}\n"
+        "try: print(build_trainer(config, Path('.')).limit_train_batches)\n"
+        "except InputError as error: print(error); sys.exit(2)\n"
+    )
+    words = [sys.executable, "-c", program, f"trainer.{argument}"]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == status, done.stderr
+    assert ("3" if status == 0 else "trainer.limit_trian_batches is no setting") in done.stdout
+
+
+def test_other_commands_refuse_what_they_do_not_have() -> None:
+    assert with_trainer_arguments("score", ["trainer.profiler=simple"]) == ["trainer.profiler=simple"]

@@ -1,5 +1,6 @@
 """From configuration to objects: data, model, trainer. Every task that needs one builds it here."""
 
+import inspect
 import math
 from pathlib import Path
 from typing import Any
@@ -184,8 +185,16 @@ def seen_side(config: DictConfig, annotations: Annotations) -> int:
 
 
 def build_trainer(config: DictConfig, folder: Path) -> pl.Trainer:
-    """The Lightning trainer with its loggers and callbacks, writing to the run folder."""
+    """The Lightning trainer with its loggers and callbacks, writing to the run folder.
+
+    Raises:
+        InputError: if a setting is no argument of Lightning's trainer.
+    """
     settings: dict[str, Any] = OmegaConf.to_container(config.trainer, resolve=True)  # type: ignore[assignment]
+    known = set(inspect.signature(pl.Trainer).parameters) - {"logger", "callbacks", "plugins", "default_root_dir"}
+    for name in settings:
+        if name not in known:
+            raise InputError(f"trainer.{name} is no setting of the trainer; there are {', '.join(sorted(known))}")
     interval, every_n_epoch = settings.pop("val_check_interval", None), settings.pop("check_val_every_n_epoch", None)
     loggers = [instantiate(entry, save_dir=str(folder)) for entry in config.logger.loggers.values()]
     callbacks = [instantiate(entry) for entry in config.callbacks.values() if entry is not None]
