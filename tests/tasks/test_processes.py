@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
 import yaml
 
 SETTINGS = [
@@ -60,20 +61,30 @@ def test_two_nodes_end_in_one_folder(tmp_path: Path) -> None:
 
 
 def test_a_run_that_lost_a_process_goes_on_in_its_folder(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--max-restarts=1"]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--max-restarts=3"]
     command += ["-m", "gains.cli", "train", *SETTINGS, "trainer.max_steps=30", "trainer.devices=2"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     log = tmp_path / "log"
     with log.open("w") as file:
         process = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=file, stderr=subprocess.STDOUT)
     while not list(tmp_path.rglob("last.ckpt")):
-        assert process.poll() is None, log.read_text()
+        if process.poll() is not None:
+            skip_without_gloo(log.read_text())
+            raise AssertionError(log.read_text())
         time.sleep(0.1)
     os.kill(second_process(process.pid), signal.SIGKILL)
-    assert process.wait(300) == 0, log.read_text()
+    if process.wait(300) != 0:
+        skip_without_gloo(log.read_text())
+        raise AssertionError(log.read_text())
     [run] = (tmp_path / "outputs" / "train").glob("*/*")
     assert f"resuming from {run}/checkpoints/last" in log.read_text()
     assert (run / "results.json").is_file()
+
+
+def skip_without_gloo(printed: str) -> None:
+    """Skip where gloo met a refused connection between its processes, as it may on a loaded machine."""
+    if "connectFullMesh" in printed and "Connection refused" in printed:
+        pytest.skip("gloo's processes could not connect to each other")
 
 
 def second_process(agent: int) -> int:
