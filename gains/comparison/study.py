@@ -49,7 +49,7 @@ class Search:
         prune: whether hopeless trials are ended.
         startup: trials before sampler and pruner begin.
         storage: URL of a database; None for sqlite in the folder.
-        seed: of the sampler; workers that share a study differ by what is in it already.
+        seed: of the sampler, to which each worker adds its process number: those of one study must not draw alike.
     """
 
     space: dict[str, BaseDistribution]
@@ -120,10 +120,7 @@ class Search:
         if self._watch(job, trial):
             raise optuna.TrialPruned
         values = [value for _, value in curve(job.folder / CURVES)]
-        wrong = None if values else f"no validation took place ({job.folder})"
-        if wrong is not None:
-            trial.set_user_attr(WRONG, wrong)
-            raise TrialFailed(wrong)
+        check(trial, None if values else f"no validation took place ({job.folder})")
         return max(values)
 
     def _watch(self, job: Job, trial: optuna.Trial) -> bool:
@@ -141,11 +138,19 @@ class Search:
                             return True
         finally:
             end(process)
-        wrong = failure(job, process.returncode)
-        if wrong is not None:
-            trial.set_user_attr(WRONG, wrong)
-            raise TrialFailed(wrong)
+        check(trial, failure(job, process.returncode))
         return False
+
+
+def check(trial: optuna.Trial, wrong: str | None) -> None:
+    """End a trial for which something is wrong; it keeps what.
+
+    Raises:
+        TrialFailed: if something is.
+    """
+    if wrong is not None:
+        trial.set_user_attr(WRONG, wrong)
+        raise TrialFailed(wrong)
 
 
 def end(process: subprocess.Popen[bytes]) -> None:

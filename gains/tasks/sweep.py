@@ -27,7 +27,7 @@ OWN = ("space", "trials", "prune", "startup", "output", "storage")
 
 
 def run(config: DictConfig) -> None:
-    """Do trials until there are as many as asked for; print the best and what mattered.
+    """Do trials until there are as many as asked for; print the best.
 
     Raises:
         InputError: if a setting is wrong, Optuna is not installed, or no trial finished.

@@ -113,7 +113,7 @@ def formats_of(config: DictConfig) -> list[str]:
     return [config.formats] if isinstance(config.formats, str) else list(config.formats)
 
 
-def here(predictor: Predictor, units: list[Unit], config: DictConfig, progress: "Progress") -> Iterator[Done]:
+def here(predictor: Predictor, units: list[Unit], config: DictConfig, progress: Progress) -> Iterator[Done]:
     """Do units in this process, one after the other."""
     for unit in units:
         yield predict_unit(predictor, unit, config, progress)
@@ -144,7 +144,7 @@ def _loaded(settings: str) -> Predictor:
     return load_predictor(DictConfig(OmegaConf.create(settings)))
 
 
-def predict_unit(predictor: Predictor, unit: Unit, config: DictConfig, progress: "Progress | None") -> Done:
+def predict_unit(predictor: Predictor, unit: Unit, config: DictConfig, progress: Progress | None) -> Done:
     """Predict and save what is not done of a unit."""
     notes = Notes()
     options = ReadOptions(config.channels, predictor.intensity, config.max_pixels, notes=notes)

@@ -2,12 +2,12 @@
 
 import csv
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+
+from helpers.commands import gains
 
 TINY = [
     "dataset.format.num_images=10",
@@ -20,14 +20,6 @@ TINY = [
     "batch_size=2",
     "num_workers=0",
 ]
-
-
-def gains(folder: Path, *arguments: str, status: int = 0) -> str:
-    """Run a command in a folder; returns what it printed on both channels."""
-    command = [sys.executable, "-m", "gains.cli", *arguments]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
-    assert done.returncode == status, done.stderr
-    return done.stdout + done.stderr
 
 
 def losses(run: Path) -> list[tuple[str, str]]:

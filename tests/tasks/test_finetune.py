@@ -1,12 +1,11 @@
 """``experiment=finetune`` as people type it, from a checkpoint for other classes."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from helpers.commands import gains
 
 TINY = [
     "dataset.format.num_images=10",
@@ -18,14 +17,6 @@ TINY = [
     "num_workers=0",
     "logger=csv",
 ]
-
-
-def gains(folder: Path, *arguments: str, status: int = 0) -> str:
-    command = [sys.executable, "-m", "gains.cli", *arguments]
-    environment = {**os.environ, "HYDRA_FULL_ERROR": "0"}
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment)
-    assert done.returncode == status, done.stderr
-    return done.stdout + done.stderr
 
 
 @pytest.fixture(scope="module")

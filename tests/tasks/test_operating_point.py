@@ -2,8 +2,6 @@
 
 import csv
 import json
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -12,6 +10,7 @@ import pytest
 
 from gains.models.checkpoint import read_checkpoint
 from gains.operating_point import OperatingPoint
+from helpers.commands import gains
 
 DATA = ["dataset.format.num_images=12", "dataset.format.image_size=64", "dataset.short_side=64", "num_workers=0"]
 TINY = [
@@ -26,13 +25,6 @@ TINY = [
 ]
 # After four steps a network is sure of nothing.
 POINT = ["min_score=0.001", "score_threshold=0.1", "nms=mask", "nms_iou=0.4", "max_detections=40"]
-
-
-def gains(folder: Path, *arguments: str, status: int = 0) -> str:
-    command = [sys.executable, "-m", "gains.cli", *arguments]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
-    assert done.returncode == status, done.stderr
-    return done.stdout + done.stderr
 
 
 def results(run: Path) -> dict[str, Any]:
