@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import secrets
 import sys
 
 import hydra
@@ -60,10 +61,12 @@ def main(command: str | None = None) -> None:
     sys.argv[1:] = with_trainer_arguments(command, sys.argv[1:])
     if command == "train" and "TORCHELASTIC_USE_AGENT_STORE" in os.environ:  # torchrun; importing this imports torch
         sys.argv += importlib.import_module("gains.tasks.processes").folder_overrides()
+    os.environ["GAINS_RUN"] = secrets.token_hex(3)  # a part of the name of run folders; DDP processes are told theirs
 
     def job(config: DictConfig) -> float | None:
         # Only now: these import torch, which takes seconds, and whoever mistyped a setting reads of it before.
         failures = importlib.import_module("gains.tasks.failures")
+        folders = importlib.import_module("gains.tasks.folders")
         task = importlib.import_module(f"gains.tasks.{command}")
         # Hydra has read the command line; Lightning starts further DDP processes from it, command word included.
         sys.argv[:] = typed
@@ -76,6 +79,7 @@ def main(command: str | None = None) -> None:
             reason = failures.explain(error)
             if failures.one_of_many():
                 failures.leave(error, reason)
+            folders.remove_empty()
             if reason is None:
                 raise
             print(f"gains {command}: {reason}", file=sys.stderr)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gains.comparison.collect import Key, is_finished
+from gains.comparison.collect import CONFIG, Key, is_finished
 
 LOG = "log.txt"
 LAST = Path("checkpoints") / "last.ckpt"
@@ -93,6 +93,9 @@ def failure(job: Job, status: int) -> str | None:
 def start(job: Job, threads: int) -> subprocess.Popen[bytes]:
     """Begin a job in a process of its own with so many threads, its output to its log."""
     job.folder.mkdir(parents=True, exist_ok=True)
+    if not (job.folder / LAST).is_file():  # a run that was killed before its first checkpoint begins anew
+        (job.folder / CONFIG).unlink(missing_ok=True)
+        (job.folder / "metrics.csv").unlink(missing_ok=True)
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
     with (job.folder / LOG).open("ab") as log:
         return subprocess.Popen(

@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from gains.data.datamodule import InstanceDataModule
 from gains.data.dataset import Annotations, load_annotations
@@ -15,7 +14,7 @@ from gains.models.recipe import Recipe
 from gains.models.released import locate
 from gains.operating_point import SETTINGS
 from gains.tasks.build import division, prepared_annotations
-from gains.tasks.environment import write_environment
+from gains.tasks.folders import begin, check_unused, run_folder
 from gains.tasks.notices import silence_notices
 from gains.tasks.results import evaluate, report
 from gains.training.module import InstanceSegmentation
@@ -29,20 +28,22 @@ def run(config: DictConfig) -> float:
     """
     if config.checkpoint is None:
         raise InputError("checkpoint=PATH is missing; pass a file such as outputs/train/.../checkpoints/best.ckpt")
-    folder = Path(HydraConfig.get().runtime.output_dir)
+    folder = run_folder()
     silence_notices()
     config.checkpoint = str(locate(config.checkpoint))
+
+    check_unused(folder)
     network, recipe = load_network(config.checkpoint, {name: config[name] for name in SETTINGS}, config.trust)
     annotations = shared_annotations(config.dataset, recipe)
     module = InstanceSegmentation(network, recipe, evaluated=annotations.categories)
-    (folder / "config.yaml").write_text(OmegaConf.to_yaml(config, resolve=True))
-    write_environment(folder)
     datamodule = InstanceDataModule(
         annotations,
         intensity=recipe.intensity,
         num_workers=config.num_workers,
         splits=evaluated_splits(recipe, annotations, config),
     )
+    datamodule.dataset(config.split)  # refused where it holds no image
+    begin(config, folder)
     results = evaluate(module, Path(config.checkpoint), datamodule, config.split, folder, config.accelerator)
     report(results, folder)
     return float(results["metrics"][MAIN])

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytorch_lightning as pl
 import torch
 import wandb
-from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from pytorch_lightning.callbacks import Timer
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
@@ -25,7 +24,7 @@ from gains.tasks.build import (
     set_from_data,
     set_precision,
 )
-from gains.tasks.environment import write_environment
+from gains.tasks.folders import begin, check_unused, run_folder, run_of
 from gains.tasks.notices import silence_notices
 from gains.tasks.results import evaluate, print_places, report
 from gains.tasks.splits import adapt_to_splits, evaluated_split
@@ -37,18 +36,17 @@ from gains.training.stopping import Stopped
 
 def run(config: DictConfig) -> float:
     """Train and evaluate; returns the best validation metric (:func:`objective`), for sweeps."""
-    folder = Path(HydraConfig.get().runtime.output_dir)
+    folder = run_folder()
     silence_notices()
     pl.seed_everything(config.seed, workers=True, verbose=False)
     for note in set_precision(config):
         print(note)
     resume = after_restart(folder) or resume_from(config.checkpoint, folder)
+    goes_on = processes.restarted() or (resume is not None and run_of(resume) == folder.resolve())
+    check_unused(folder, goes_on)
     annotations = prepared_annotations(config.dataset)
     for note in set_from_data(config, annotations):
         print(note)
-    if processes.is_first():
-        (folder / "config.yaml").write_text(OmegaConf.to_yaml(config, resolve=True))
-        write_environment(folder, config.trainer.precision)
     processes.publish(folder)
     datamodule = build_datamodule(config, annotations)
     check_tuning(config, datamodule)
@@ -57,6 +55,7 @@ def run(config: DictConfig) -> float:
         print(note)
     module = build_module(config, datamodule)
     trainer = build_trainer(config, folder)
+    begin(config, folder, goes_on, config.trainer.precision)
     if resume:
         print(f"resuming from {resume}")
     try:

@@ -1,0 +1,79 @@
+"""A run's folder is its own: never shared with another run, and not left behind empty."""
+
+from pathlib import Path
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from gains.errors import InputError
+from gains.files import explained
+from gains.tasks.environment import write_environment
+from gains.tasks.failures import FAILURE
+from gains.tasks.processes import is_first
+from gains.training.checkpoints import LAST
+
+CONFIG = "config.yaml"
+WRITTEN = (CONFIG, "metrics.csv", "results.json", "checkpoints")
+"""What tells a folder in which a run has written."""
+
+
+def run_folder() -> Path:
+    """The folder of the present run, which Hydra has made."""
+    return Path(HydraConfig.get().runtime.output_dir)
+
+
+def check_unused(folder: Path, goes_on: bool = False) -> None:
+    """Refuse a folder in which another run has written.
+
+    Args:
+        folder: of this run.
+        goes_on: it goes on with what is there.
+
+    Raises:
+        InputError: if the folder is used.
+    """
+    if goes_on or not is_first():
+        return
+    used = [name for name in WRITTEN if (folder / name).exists()]
+    if used:
+        last = folder / "checkpoints" / LAST
+        instead = f", or go on there with checkpoint={last}" if last.is_file() else ""
+        raise InputError(f"hydra.run.dir={folder} holds {used[0]} of another run; choose another folder{instead}")
+
+
+def run_of(checkpoint: str | Path) -> Path:
+    """The folder of the run that wrote a checkpoint."""
+    return Path(checkpoint).resolve().parents[1]
+
+
+def begin(config: DictConfig, folder: Path, goes_on: bool = False, precision: str = "32-true") -> None:
+    """Take the folder: write the configuration and the environment into it, once nothing stands against the run.
+
+    Args:
+        config: of the run.
+        folder: of the run.
+        goes_on: it has written there before.
+        precision: that it computes with.
+
+    Raises:
+        InputError: if another run has taken the folder meanwhile, or it cannot be written to.
+    """
+    if not is_first():
+        return
+    with explained(folder / CONFIG):
+        try:
+            with (folder / CONFIG).open("w" if goes_on else "x") as file:
+                file.write(OmegaConf.to_yaml(config, resolve=True))
+        except FileExistsError:
+            raise InputError(f"hydra.run.dir={folder} has just been taken by another run; choose another") from None
+    (folder / FAILURE).unlink(missing_ok=True)  # of an earlier try
+    write_environment(folder, precision)
+
+
+def remove_empty() -> None:
+    """After a refusal: no empty folder stays."""
+    folder, here = run_folder(), Path.cwd()
+    for place in (folder, *(parent for parent in folder.parents if here in parent.parents)):
+        if place == here or not place.is_dir() or any(place.iterdir()):
+            break
+        place.rmdir()
