@@ -22,6 +22,7 @@ from gains.prediction.predictor import MIN_TILE
 from gains.tasks.prepare import generator_settings, prepare_dataset, summary
 from gains.tasks.sizes import fit_sizes
 from gains.training.checkpoints import WholeCheckpoints
+from gains.training.finite import FiniteGuard
 from gains.training.module import InstanceSegmentation
 from gains.training.precision import choose_precision, precision_note
 from gains.training.resume import ExactResume
@@ -202,7 +203,7 @@ def build_trainer(config: DictConfig, folder: Path) -> pl.Trainer:
         **settings,
         check_val_every_n_epoch=None,
         logger=loggers,
-        callbacks=[ValidationSchedule(interval, every_n_epoch), ExactResume(config.seed), *callbacks],
+        callbacks=[ValidationSchedule(interval, every_n_epoch), ExactResume(config.seed), FiniteGuard(), *callbacks],
         plugins=[WholeCheckpoints()],
         default_root_dir=str(folder),
     )

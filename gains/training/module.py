@@ -54,6 +54,7 @@ class InstanceSegmentation(pl.LightningModule):
         self.recipe = recipe
         self.evaluated = list(recipe.categories if evaluated is None else evaluated)
         self.results: dict[str, Any] = {}
+        self.losses: dict[str, Tensor] = {}
         point = recipe.operating_point
         operate(network, point)
         self.evaluator = InstanceSegmentationEvaluator(
@@ -71,8 +72,9 @@ class InstanceSegmentation(pl.LightningModule):
         """Sum of the model's weighted losses, each logged by name."""
         images, targets = batch
         losses: dict[str, Tensor] = self.network(images, targets)
+        self.losses = {name: loss.detach() for name, loss in losses.items()}
         total = torch.stack(list(losses.values())).sum()
-        logged = {f"train/{name}": loss.detach() for name, loss in losses.items()}
+        logged = {f"train/{name}": loss for name, loss in self.losses.items()}
         self.log_dict(logged, batch_size=len(images))
         self.log("train/loss", total.detach(), prog_bar=True, batch_size=len(images))
         return total
