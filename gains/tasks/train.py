@@ -27,6 +27,7 @@ from gains.tasks.build import (
 from gains.tasks.folders import begin, check_unused, run_folder, run_of
 from gains.tasks.notices import silence_notices
 from gains.tasks.results import evaluate, print_places, report
+from gains.tasks.resuming import go_on, log_again
 from gains.tasks.splits import adapt_to_splits, evaluated_split
 from gains.tasks.tuning import check_tuning, tune
 from gains.training.checkpoints import LAST, OLDER, BestCheckpoint
@@ -55,9 +56,9 @@ def run(config: DictConfig) -> float:
         print(note)
     module = build_module(config, datamodule)
     trainer = build_trainer(config, folder)
+    earlier = go_on(resume, module, trainer) if resume else []
     begin(config, folder, goes_on, config.trainer.precision)
-    if resume:
-        print(f"resuming from {resume}")
+    log_again(trainer, earlier)
     try:
         trainer.fit(module, datamodule, ckpt_path=resume, weights_only=True)
     except Stopped as stop:
@@ -74,6 +75,8 @@ def run(config: DictConfig) -> float:
     if not trainer.is_global_zero:
         return math.nan
     best = best_checkpoint(folder)
+    if resume and not best.is_file():  # nothing was left to do
+        best = best_checkpoint(run_of(resume))
     plot_losses(folder / "metrics.csv", folder / "figures" / "curves.png")
     seconds = training_seconds(trainer)
     tuning = tune(best, datamodule, config) if config.tune else None

@@ -123,15 +123,27 @@ class InstanceSegmentation(pl.LightningModule):
         Raises:
             ValueError: if the module was made without an optimiser.
         """
+        optimizer = self._new_optimizer()
+        total = int(self.trainer.estimated_stepping_batches)
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, warmup_and_steps(total, **self.schedule))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def learning_rates(self) -> dict[str, float]:
+        """The learning rate that each group of parameters begins with, before warm-up.
+
+        Raises:
+            ValueError: if the module was made without an optimiser.
+        """
+        return {group["part"]: float(group["lr"]) for group in self._new_optimizer().param_groups}
+
+    def _new_optimizer(self) -> Optimizer:
         if self.optimizer is None:
             raise ValueError("this module was built for evaluation and has no optimiser")
         optimizer = self.optimizer(parameter_groups(self.network))
         for group in optimizer.param_groups:
             group["lr"] *= self.backbone_lr_factor if group["part"] == "backbone" else 1.0
             group["weight_decay"] *= 0.0 if group["part"] == "norm" else 1.0
-        total = int(self.trainer.estimated_stepping_batches)
-        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, warmup_and_steps(total, **self.schedule))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+        return optimizer
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what is needed to build the model again without its configuration."""

@@ -88,7 +88,8 @@ def test_resume_goes_on_where_the_last_run_stopped(trained: tuple[Path, Path, st
     assert "resuming from" in output
     newest = max((folder / "outputs/train/overlapping_cells_gains").iterdir())
     assert newest != run
-    assert [step for step, _ in losses(newest)] == ["4", "5"]
+    assert [step for step, _ in losses(newest)] == ["0", "1", "2", "3", "4", "5"]
+    assert losses(newest)[:4] == losses(run)
     assert (newest / "results.json").is_file()
 
 
