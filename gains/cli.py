@@ -12,7 +12,8 @@ from gains import __version__
 from gains.config import config_folder
 from gains.errors import InputError
 from gains.renamed import refuse_renamed
-from gains.settings import command_help, with_trainer_arguments
+from gains.settings import command_help
+from gains.typed import as_typed
 
 COMMANDS = {
     "prepare": "turn a data set as distributed into images, annotations.json and splits.json",
@@ -55,10 +56,10 @@ def main(command: str | None = None) -> None:
         return
     try:
         refuse_renamed(command, sys.argv[1:])
+        sys.argv[1:] = as_typed(command, sys.argv[1:])
     except InputError as error:
         print(f"gains {command}: {error}", file=sys.stderr)
         raise SystemExit(2) from None
-    sys.argv[1:] = with_trainer_arguments(command, sys.argv[1:])
     if command == "train" and "TORCHELASTIC_USE_AGENT_STORE" in os.environ:  # torchrun; importing this imports torch
         sys.argv += importlib.import_module("gains.tasks.processes").folder_overrides()
     os.environ["GAINS_RUN"] = secrets.token_hex(3)  # a part of the name of run folders; DDP processes are told theirs

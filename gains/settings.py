@@ -36,13 +36,6 @@ def command_help(command: str, overrides: Sequence[str] = ()) -> str:
     return "\n".join([*text, "", closing])
 
 
-def with_trainer_arguments(command: str, words: Sequence[str]) -> list[str]:
-    """A command line on which ``trainer.X=`` may name arguments of Lightning's trainer that no file sets."""
-    if "trainer" not in dict(groups(command)):
-        return list(words)
-    return [f"++{word}" if word.startswith("trainer.") and "=" in word else word for word in words]
-
-
 def heading(path: Path) -> str:
     """The comment that a file begins with."""
     lines = path.read_text(encoding="utf-8").splitlines()

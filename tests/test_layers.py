@@ -12,6 +12,7 @@ LAYERS = (
     ("errors",),
     ("files", "config", "renamed"),
     ("settings",),
+    ("typed",),
     ("plain", "rle", "download"),
     ("masks", "operating_point"),
     ("contract", "overlaps", "instances", "images"),
