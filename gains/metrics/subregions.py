@@ -19,6 +19,7 @@ from gains.metrics.matching.rows import Row
 IOU = 0.5
 SHARES = {"light": (0.0, 1 / 3), "medium": (1 / 3, 2 / 3), "heavy": (2 / 3, 1.0)}
 """Classes of the covered share ``|C| / |M|``: above the first number, up to the second."""
+REGIONS = ("covered_recall", "rest_recall", "precision")
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,29 @@ def by_arrangement(statistics: Mapping[str, LieStatistics | None], weights: Floa
         np.sum([part.regions for part in known.values()], axis=0),
     )
     return {name: _summary(part, weights) for name, part in {"all": joined, **known}.items()}
+
+
+def arrangement_rows(found: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The same as rows of one table, for the screen and for files.
+
+    Args:
+        found: what :func:`by_arrangement` returns.
+
+    Returns:
+        ``category`` (``all`` only where there are several), ``instances`` (a group, ``covered``, or a class of
+        :data:`SHARES`), ``n_ground_truth``, ``recall`` and ``mean_iou`` of a group, ``covered_recall``,
+        ``rest_recall`` and ``precision`` of covered ones; None where a score is not defined.
+    """
+    names = [name for name in found if name != "all" or len(found) != 2]
+    scores = ("recall", "mean_iou", *REGIONS)
+    rows = []
+    for category in names:
+        parts = found[category]
+        shares = {f"covered, {name}": parts["by_covered_share"][name] for name in SHARES}
+        for name, score in {**parts["groups"], "covered": parts["covered"], **shares}.items():
+            row = {"category": category, "instances": name, "n_ground_truth": score["n_ground_truth"]}
+            rows.append(row | {key: score.get(key) for key in scores})
+    return rows
 
 
 def _summary(statistics: LieStatistics, weights: FloatArray | None) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from gains.metrics.names import COUNTS, METRICS
+from gains.metrics.subregions import arrangement_rows
 
 
 def print_table(results: Mapping[str, Any], title: str = "Results", console: Console | None = None) -> None:
@@ -35,6 +36,27 @@ def print_table(results: Mapping[str, Any], title: str = "Results", console: Con
     lines += [f"Note: {note}" for note in results.get("notes", [])]
     for line in lines:
         console.print(line, markup=False, highlight=False)
+
+
+def print_arrangement(found: Mapping[str, Any], console: Console | None = None) -> None:
+    """Print the scores by how instances lie, and of the parts that others cover.
+
+    Args:
+        found: ``arrangement`` of results (see :func:`gains.metrics.subregions.by_arrangement`).
+        console: where to print; the terminal by default.
+    """
+    rows = arrangement_rows(found)
+    several = len({row["category"] for row in rows}) > 1
+    table = Table(title="By how instances lie", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in (*(["category"] if several else []), "instances"):
+        table.add_column(name, no_wrap=True)
+    for name in ("truths", "recall", "mean\nIoU", "covered\npart", "the\nrest", "preci-\nsion"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in rows:
+        category, name, count, *scores = row.values()
+        cells = [*([escape(category)] if several else []), name, str(count)]
+        table.add_row(*cells, *(_cell(score, None, "") for score in scores))
+    (console or Console()).print(table)
 
 
 def _table(results: Mapping[str, Any], title: str, separator: str) -> Table:

@@ -13,6 +13,7 @@ from gains.export.overlay import view
 from gains.images.raster import ArrayRaster
 from gains.masks import InstanceCrops
 from gains.metrics.names import BY_NAME, HEADLINES, METRICS
+from gains.metrics.subregions import arrangement_rows
 from gains.prediction.records import THUMBNAIL_SIDE, jpeg
 from gains.reports.html import (
     Picture,
@@ -72,6 +73,7 @@ def write_evaluation_report(
     parts = [
         cards({"images": number(len(ids)), **shown}),
         section("Metrics", table(["metric", *_columns(results)], overall), bullets(results.get("notes", []), "notes")),
+        *([section("By how instances lie", _arrangement(results))] if results.get("arrangement") else []),
         section("Per image", histograms({BY_NAME[name].title: images[name].dropna() for name in IMAGE_METRICS[:3]})),
         section("Instances", histograms(_distributions(dataset, [entry for each in found.values() for entry in each]))),
         section(
@@ -92,6 +94,13 @@ def write_evaluation_report(
     lead = " on ".join(str(results[name]) for name in ("model", "dataset") if results.get(name))
     write_page(path, "Evaluation", f"{lead}, split {results.get('split', '')}", parts)
     return path
+
+
+def _arrangement(results: Mapping[str, Any]) -> str:
+    """Recall and IoU of each group, and recall of the parts that others cover."""
+    rows = arrangement_rows(results["arrangement"])
+    header = ["category", "instances", "truths", "recall", "mean IoU", "covered part", "the rest", "precision"]
+    return table(header, [list(row.values()) for row in rows])
 
 
 def _images(

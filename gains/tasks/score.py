@@ -11,8 +11,9 @@ from gains.metrics.evaluator import InstanceSegmentationEvaluator
 from gains.metrics.names import BY_NAME, MAIN
 from gains.metrics.sources import read_ground_truth, read_predictions
 from gains.metrics.sources.sets import GroundTruth, Predictions
+from gains.metrics.subregions import arrangement_rows
 from gains.metrics.summary import per_image
-from gains.metrics.table import print_table
+from gains.metrics.table import print_arrangement, print_table
 from gains.metrics.threshold import tune_threshold
 from gains.plain import write_csv, write_json
 
@@ -20,7 +21,7 @@ TUNING_METRICS = ("aji", "f1_50")
 
 
 def run(config: DictConfig) -> float:
-    """Score, print one table, write ``results.json`` and ``per_image.csv``; returns the segm mAP.
+    """Score, print the tables, write ``results.json``, ``per_image.csv`` and ``arrangement.csv``; returns the segm mAP.
 
     Raises:
         InputError: if a setting is missing or wrong, or an input file is unsound.
@@ -32,7 +33,7 @@ def run(config: DictConfig) -> float:
     compared = read_predictions(config.compare, truth, "compare", config.components) if config.compare else None
     tuning = choose_threshold(config) if config.tune_threshold else None
     threshold = tuning["chosen"] if tuning else float(config.score_threshold)
-    evaluator = filled(truth, predictions, config.max_detections, threshold)
+    evaluator = filled(truth, predictions, config.max_detections, threshold, arrangement=True)
     results = evaluator.compute()
     results["inputs"] = {"ground_truth": config.ground_truth, "predictions": config.predictions}
     results["notes"] += truth.notes + predictions.notes + left_out
@@ -47,14 +48,17 @@ def run(config: DictConfig) -> float:
     if samples:
         results["intervals"] = {"level": LEVEL, "samples": samples, **intervals(resampled)}
     if compared:
-        other = filled(truth, compared, config.max_detections, threshold)
+        other = filled(truth, compared, config.max_detections, threshold, arrangement=True)
         other_resampled = resample(other.statistics()[1], weights)
         results["comparison"] = {"predictions": config.compare, **other.compute()}
         results["comparison"] |= differences(results, results["comparison"], resampled, other_resampled)
-    write_csv(Path(config.output) / "per_image.csv", rows)
-    write_json(Path(config.output) / "results.json", results)
+    places = {"results": "results.json", "per image": "per_image.csv", "by lie": "arrangement.csv"}
+    write_csv(Path(config.output) / places["per image"], rows)
+    write_csv(Path(config.output) / places["by lie"], arrangement_rows(results["arrangement"]))
+    write_json(Path(config.output) / places["results"], results)
     print_table(results, title=f"{config.predictions} against {config.ground_truth}")
-    print(f"results    {Path(config.output) / 'results.json'}\nper image  {Path(config.output) / 'per_image.csv'}")
+    print_arrangement(results["arrangement"])
+    print("\n".join(f"{name:10} {Path(config.output) / file}" for name, file in places.items()))
     return float(results["metrics"][MAIN])
 
 
@@ -113,12 +117,16 @@ def scored_images(truth: GroundTruth, predictions: Predictions, images: str) -> 
 
 
 def filled(
-    truth: GroundTruth, predictions: Predictions, max_detections: int, score_threshold: float
+    truth: GroundTruth,
+    predictions: Predictions,
+    max_detections: int,
+    score_threshold: float,
+    arrangement: bool = False,
 ) -> InstanceSegmentationEvaluator:
-    """An evaluator that has seen every image of the ground truth."""
+    """An evaluator that has seen every image of the ground truth, and how its instances lie if asked to."""
     if not truth.names:
         raise InputError(f"{truth.path} lists no images; there is nothing to score")
-    evaluator = InstanceSegmentationEvaluator(truth.categories, max_detections, score_threshold)
+    evaluator = InstanceSegmentationEvaluator(truth.categories, max_detections, score_threshold, arrangement)
     for image_id, instances in truth.instances.items():
         evaluator.update([predictions.instances[image_id].entry(image_id)], [instances.entry(image_id)])
     return evaluator

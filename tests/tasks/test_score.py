@@ -68,7 +68,8 @@ def test_files_and_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     rows = list(csv.DictReader((tmp_path / "out" / "per_image.csv").open()))
     assert [row["file_name"] for row in rows] == ["1.png", "2.png", "3.png", "4.png"]
     assert [float(row["aji"]) for row in rows] == pytest.approx(ious)
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["per_image.csv", "results.json"]
+    files = ["arrangement.csv", "per_image.csv", "results.json"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == files
     printed = capsys.readouterr().out
     assert "AJI standard" in printed
     assert ">= 0.5" in printed
@@ -128,3 +129,66 @@ def test_bad_settings_are_named_and_nothing_is_written(tmp_path: Path, overrides
     with pytest.raises(InputError, match=message):
         run(config(tmp_path, *overrides))
     assert not (tmp_path / "out").exists()
+
+
+def test_how_instances_lie_is_scored_for_any_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Two overlapping cells, found but for the part that they share, and a nucleus in one of them, alone, missed."""
+    categories = [{"id": 1, "name": "cell"}, {"id": 2, "name": "nucleus"}]
+    boxes = [(1, (0, 0, 20, 20)), (1, (15, 0, 35, 20)), (2, (2, 2, 6, 6))]
+    shapes = [(label, rectangle(box)) for label, box in boxes]
+    truth = {
+        "images": [{"id": 1, "file_name": "1.png", "height": 40, "width": 40}],
+        "annotations": [
+            {"id": index, "image_id": 1, "category_id": label, "segmentation": shape}
+            for index, (label, shape) in enumerate(shapes, 1)
+        ],
+        "categories": categories,
+    }
+    found = [
+        {"image_id": 1, "category_id": 1, "segmentation": rectangle(box), "score": 0.9}
+        for box in ((0, 0, 15, 20), (20, 0, 35, 20))
+    ]
+    truth_file, found_file = write(tmp_path / "gt.json", truth), write(tmp_path / "pred.json", found)
+    results = scored(tmp_path, f"ground_truth={truth_file}", f"predictions={found_file}")
+    cells, nuclei = results["arrangement"]["cell"], results["arrangement"]["nucleus"]
+    assert cells["groups"]["overlapping"] == {"recall": 1.0, "mean_iou": 0.75, "n_ground_truth": 2}
+    assert cells["covered"] == {"covered_recall": 0.0, "rest_recall": 1.0, "precision": 1.0, "n_ground_truth": 2}
+    assert nuclei["groups"]["alone"]["recall"] == 0.0
+    rows = list(csv.DictReader((tmp_path / "out" / "arrangement.csv").open()))
+    assert len(rows) == 3 * 8  # all, cell, nucleus: four groups, covered ones and their three classes
+    row = next(row for row in rows if (row["category"], row["instances"]) == ("all", "covered"))
+    assert (row["n_ground_truth"], row["covered_recall"], row["rest_recall"], row["recall"]) == ("2", "0.0", "1.0", "")
+    assert "covered, light" in capsys.readouterr().out
+
+
+def rectangle(box: tuple[int, int, int, int]) -> dict[str, Any]:
+    x0, y0, x1, y1 = box
+    return encode_crop(np.ones((y1 - y0, x1 - x0), bool), box, (40, 40))
+
+
+@pytest.mark.parametrize(
+    ("arranged", "present", "absent"),
+    [
+        ("touch", ["touching"], ["overlapping", "crossing"]),
+        ("overlap", ["overlapping"], ["crossing"]),
+        ("cross", ["crossing"], []),
+    ],
+)
+def test_groups_of_composed_chromosomes_are_those_they_were_arranged_in(
+    shared: Path, tmp_path: Path, arranged: str, present: list[str], absent: list[str]
+) -> None:
+    path = shared / "data" / "chromosomes" / "annotations.json"
+    if not path.is_file():
+        pytest.skip("needs ../shared/data/chromosomes")
+    coco = json.loads(path.read_text())
+    coco["images"] = [image for image in coco["images"] if image["arrangement"] == arranged]
+    ids = {image["id"] for image in coco["images"]}
+    coco["annotations"] = [entry for entry in coco["annotations"] if entry["image_id"] in ids]
+    kept = ("image_id", "category_id", "segmentation")
+    found = [{name: entry[name] for name in kept} | {"score": 1.0} for entry in coco["annotations"]]
+    truth, predictions = write(tmp_path / "gt.json", coco), write(tmp_path / "pred.json", found)
+    results = scored(tmp_path, f"ground_truth={truth}", f"predictions={predictions}", "bootstrap_samples=0")
+    groups = results["arrangement"]["all"]["groups"]
+    assert all(groups[name]["n_ground_truth"] > 0 and groups[name]["recall"] == 1 for name in present)
+    assert all(groups[name]["n_ground_truth"] == 0 for name in absent)
+    assert sum(group["n_ground_truth"] for group in groups.values()) == len(coco["annotations"])
