@@ -22,6 +22,7 @@ LAYERS = (
     ("drawing",),
     ("export",),
     ("prediction",),
+    ("napari",),
     ("training",),
     ("reports",),
     ("tasks",),
