@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train eval predict prepare score compare test test-versions coverage lint benchmark clean
+.PHONY: help setup train eval predict prepare score compare test test-versions coverage lint docs benchmark clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 16
@@ -18,7 +18,7 @@ $(STAMP): pyproject.toml
 	@echo "Setting up $(VENV) with $(PYTHON) (once; downloads torch, about 5 GB installed)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --upgrade pip
-	@$(BIN)/python -m pip install --quiet --progress-bar on --editable '.[dev]'
+	@$(BIN)/python -m pip install --quiet --progress-bar on --editable '.[dev,docs]'
 	@touch $(STAMP)
 
 setup: $(STAMP)  ## create the environment in .venv
@@ -62,9 +62,12 @@ lint: $(STAMP)  ## check style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+docs: $(STAMP)  ## build the documentation site in site/; a broken link is an error
+	$(BIN)/zensical build --strict --clean
+
 benchmark: $(STAMP)  ## measure speed and memory: make benchmark ARGS="gamm|metrics|train_step|inference|models"
 	$(BIN)/python scripts/benchmark.py $(ARGS)
 
 clean:  ## remove the environment and caches; data, outputs and checkpoints stay
-	rm -rf $(VENV) .versions build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .versions build dist site .cache *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
