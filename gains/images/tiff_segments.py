@@ -13,6 +13,12 @@ from gains.images.limits import check_pixels
 from gains.images.options import ReadOptions
 from gains.rle import Box
 
+PLACES = (273, 279, 324, 325)
+"""Tags that say where strips and tiles lie, and how long they are."""
+
+WHOLE_NUMBERS = (3, 4, 13, 16, 17, 18)
+"""Types of tags that can: of others tifffile makes numbers in a way that differs between its versions."""
+
 CACHE_BYTES = 256 * 2**20
 """Decoded tiles or strips kept, so that neighbouring regions do not decode them again."""
 
@@ -36,6 +42,9 @@ class Segments:
         self._cache: OrderedDict[tuple[int, int], npt.NDArray[Any]] = OrderedDict()
         self._cached = 0
         keyframe = series.keyframe
+        for tag in map(keyframe.tags.get, PLACES):
+            if tag is not None and int(tag.dtype) not in WHOLE_NUMBERS:
+                raise ValueError(f"its tag {tag.name} holds no whole numbers")
         if math.prod(keyframe.chunked) > len(keyframe.dataoffsets):
             raise ValueError(f"{len(keyframe.dataoffsets)} tiles or strips do not make {keyframe.shape} pixels")
 

@@ -34,8 +34,10 @@ def by_pillow(path: Path) -> npt.NDArray[np.int64]:
 @pytest.mark.parametrize("compression", ["raw", "tiff_lzw", "tiff_adobe_deflate"])
 def test_pillow_shows_the_same(tmp_path: Path, mode: str, compression: str) -> None:
     path = tmp_path / "a.tif"
-    Image.fromarray(COLOURS).convert(mode).save(path, compression=compression)
-    assert np.abs(shown(path) - by_pillow(path)).max() <= 1
+    saved = Image.fromarray(COLOURS).convert(mode)
+    saved.save(path, compression=compression)
+    # What was saved, not what is read back: Pillow before 13 calls its own YCbCr files truncated.
+    assert np.abs(shown(path) - np.asarray(saved.convert("RGB")).astype(np.int64)).max() <= 1
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB", "YCbCr", "CMYK"])
