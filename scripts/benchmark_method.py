@@ -1,7 +1,8 @@
 """GAInS against Mask R-CNN, paired: short runs from scratch on generated cells, the same seeds for both.
 
 128 px, 120 steps of 2 images, 40 test images, one run per method and seed through ``gains compare``: a call that was
-stopped goes on where it was. The images are drawn with the first seed, so that other seeds bring new data too.
+stopped goes on where it was, on another machine too: the few kilobytes of each run that the figures need are kept
+under ``results/``. The images are drawn with the first seed, so that other seeds bring new data too.
 """
 
 import subprocess
@@ -21,6 +22,7 @@ METRICS = ("segm_map", "segm_map_50", "aji")
 SIDE, STEPS, BATCH = 128, 120, 2
 SAMPLES = 1000
 FOLDER = Path("outputs") / "benchmark_method"
+KEPT = Path("results") / "method"
 
 
 def command(seeds: Sequence[int], folder: Path) -> list[str]:
@@ -34,6 +36,7 @@ def command(seeds: Sequence[int], folder: Path) -> list[str]:
         f"datasets=[{DATASET}]",
         f"seeds=[{','.join(map(str, seeds))}]",
         f"output={folder / 'study'}",
+        f"keep={KEPT / folder.name}",
         f"dataset.root={folder / 'images'}",
         f"dataset.seed={seeds[0]}",
         f"dataset.format.image_size={SIDE}",
@@ -47,7 +50,7 @@ def command(seeds: Sequence[int], folder: Path) -> list[str]:
 
 
 def differences(runs: Path) -> dict[str, Difference]:
-    """Paired differences, GAInS less Mask R-CNN, of the finished runs in a folder.
+    """Paired differences, GAInS less Mask R-CNN, of the finished runs that were kept in a folder.
 
     Raises:
         InputError: if no seed has both.
@@ -78,7 +81,7 @@ def main(output: Path | None, device: str, seeds: Sequence[int] = (1, 2, 3)) -> 
     """Train what is missing and print the differences; ``device`` does not count, figures are those of a CPU."""
     folder = FOLDER / f"seeds_from_{seeds[0]}"
     failed = subprocess.run(command(seeds, folder), check=False).returncode
-    found = differences(folder / "study" / "runs")
+    found = differences(KEPT / folder.name)
     rows = rows_of(found)
     print_rows(f"{METHOD} less {BASELINE}, paired", rows)
     print(found[METRICS[0]].sentence(METHOD, BASELINE, METRICS[0]))

@@ -125,7 +125,7 @@ def print_rows(title: str, rows: list[dict[str, Any]]) -> None:
     """Print dictionaries of one shape as a table."""
     columns = list(rows[0])
     cells = [
-        [f"{row[name]:.3g}" if isinstance(row[name], float) else str(row[name]) for name in columns] for row in rows
+        [f"{row[name]:z.3g}" if isinstance(row[name], float) else str(row[name]) for name in columns] for row in rows
     ]
     widths = [max(len(name), *(len(line[index]) for line in cells)) for index, name in enumerate(columns)]
     print(f"\n{title}")

@@ -3,9 +3,10 @@
 import csv
 import json
 import math
+import os
 import shutil
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ from gains.metrics.stored import StoredStatistics, read_statistics
 from gains.plain import write_json
 
 CONFIG, RESULTS, STATISTICS, CURVES = "config.yaml", "results.json", "statistics.npz", "metrics.csv"
-KEPT = (CONFIG, RESULTS, STATISTICS, CURVES)
+ENVIRONMENT = "environment.json"
+KEPT = (CONFIG, RESULTS, STATISTICS, CURVES, ENVIRONMENT)
 """What of a run a comparison reads: some kilobytes, worth keeping when the rest is gone."""
 
 
@@ -50,6 +52,7 @@ class Run:
         results: content of ``results.json``.
         stored: statistics of its test images.
         curve: step and ``val/segm_map`` of every validation.
+        environment: content of ``environment.json``; empty where there is none.
     """
 
     key: Key
@@ -57,6 +60,7 @@ class Run:
     results: dict[str, Any]
     stored: StoredStatistics
     curve: list[tuple[int, float]]
+    environment: dict[str, Any] = field(default_factory=dict)
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -81,10 +85,12 @@ def read_run(folder: Path) -> Run:
         results = json.loads((folder / RESULTS).read_text())
         fold = config["dataset"].get("fold")
         key = Key(config["dataset"]["name"], config["model"]["name"], config["seed"], -1 if fold is None else fold)
+        made_with = folder / ENVIRONMENT
+        environment = json.loads(made_with.read_text()) if made_with.is_file() else {}
         results["metrics"][MAIN]  # a results.json of something else ends here
     except (OSError, ValueError, KeyError, TypeError, YAMLError, OmegaConfBaseException) as error:
         raise InputError(f"{folder} is no finished run of gains train: {type(error).__name__} {error}") from error
-    return Run(key, folder, results, read_statistics(folder / STATISTICS), curve(folder / CURVES))
+    return Run(key, folder, results, read_statistics(folder / STATISTICS), curve(folder / CURVES), environment)
 
 
 def collect(roots: Iterable[Path]) -> list[Run]:
@@ -120,18 +126,28 @@ def claim(output: Path, settings: Sequence[str]) -> None:
         earlier = json.loads(path.read_text())["settings"]
         if sorted(earlier) != sorted(settings):
             raise InputError(
-                f"output={output} holds runs with other settings ({' '.join(earlier) or 'none'}), given are "
-                f"{' '.join(settings) or 'none'}; choose another output"
+                f"{output} holds runs with other settings ({' '.join(earlier) or 'none'}), given are "
+                f"{' '.join(settings) or 'none'}; choose another folder"
             )
     write_json(path, {"settings": list(settings)})
 
 
 def keep_run(folder: Path, target: Path) -> None:
-    """Copy what the tables need of a run."""
-    for name in KEPT:
-        if (folder / name).is_file():
-            with replacing(target / name) as temporary:
+    """Copy what the tables need of a run. Paths below the working directory become relative: the copy may be published.
+
+    Args:
+        folder: of the finished run.
+        target: folder that gets the copies, :data:`RESULTS` last: a copy that was cut short counts as none.
+    """
+    here = f"{Path.cwd()}{os.sep}"
+    for name in sorted(KEPT, key=RESULTS.__eq__):
+        if not (folder / name).is_file():
+            continue
+        with replacing(target / name) as temporary:
+            if name == STATISTICS:
                 shutil.copyfile(folder / name, temporary)
+            else:
+                temporary.write_text((folder / name).read_text(encoding="utf-8").replace(here, ""), encoding="utf-8")
 
 
 def _age(run: Run) -> float:

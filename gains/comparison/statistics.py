@@ -74,7 +74,7 @@ class Difference:
     def sentence(self, model: str, baseline: str, metric: str) -> str:
         """What a reader may conclude."""
         seeds = f"{len(self.per_seed)} seed{'s' if len(self.per_seed) != 1 else ''}, {self.images} images"
-        interval = f"{self.value:+.3f} [{self.low:+.3f}, {self.high:+.3f}] {metric}; {seeds}"
+        interval = f"{self.value:+z.3f} [{self.low:+z.3f}, {self.high:+z.3f}] {metric}; {seeds}"
         if not self.shown:
             return f"no difference shown between {model} and {baseline} ({interval})"
         return f"{model} is {'ahead of' if self.value > 0 else 'behind'} {baseline} ({interval})"

@@ -89,13 +89,14 @@ class Comparison:
 
 
 def tables(comparison: Comparison) -> list[Table]:
-    """Results of every data set, differences to the baseline, mean ranks, scores by arrangement, costs."""
+    """Results of every data set, differences to the baseline, mean ranks, scores by arrangement, costs, machines."""
     return [
         *(_results(comparison, dataset) for dataset in comparison.datasets),
         _differences(comparison),
         _ranks(comparison),
         *(_arrangements(comparison, dataset) for dataset in comparison.datasets),
         _costs(comparison),
+        _machines(comparison),
     ]
 
 
@@ -175,6 +176,18 @@ def _costs(comparison: Comparison) -> Table:
     return Table("Costs", ["data set", "method", "training (s)", "inference (s/image)", "parameters (M)"], rows)
 
 
+def _machines(comparison: Comparison) -> Table:
+    """Commit, processor and versions, with the number of runs made with each."""
+    names = {"commit": 12, "processor": None, "threads": None, "precision": None, "python": None}
+    found: dict[tuple[str, ...], int] = {}
+    for made_with in (run.environment for run in comparison.runs if run.environment):
+        row = [str(made_with.get(name, "-"))[:length] for name, length in names.items()]
+        row += [", ".join(made_with.get("devices", [])) or "-", str(made_with.get("packages", {}).get("torch", "-"))]
+        found[tuple(row)] = found.get(tuple(row), 0) + 1
+    rows = [[str(count), *row] for row, count in found.items()]
+    return Table("Made with", ["runs", *names, "GPU", "torch"], rows)
+
+
 def _mean(values: Sequence[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return sum(known) / len(known) if known else None
@@ -191,7 +204,7 @@ def _spread(mean: float, deviation: float) -> str:
 def _difference(difference: Difference) -> str:
     if math.isnan(difference.value):
         return "-"
-    return f"{difference.value:+.3f} [{difference.low:+.3f}, {difference.high:+.3f}]"
+    return f"{difference.value:+z.3f} [{difference.low:+z.3f}, {difference.high:+z.3f}]"
 
 
 def markdown(table: Table) -> str:

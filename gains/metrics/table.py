@@ -95,7 +95,7 @@ def _columns(results: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any], M
 def _cell(value: float | None, interval: Sequence[float | None] | None, separator: str, sign: str = "") -> str:
     if value is None or math.isnan(value):
         return "-"
-    text = f"{value:{sign}.4f}"
+    text = f"{value:{sign}z.4f}"
     if interval and all(end is not None and not math.isnan(end) for end in interval):
-        text += f"{separator}\\[{interval[0]:{sign}.3f}, {interval[1]:{sign}.3f}]"
+        text += f"{separator}\\[{interval[0]:{sign}z.3f}, {interval[1]:{sign}z.3f}]"
     return text

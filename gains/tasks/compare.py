@@ -31,7 +31,8 @@ def run(config: DictConfig) -> None:
     if not roots:
         settings = handed_on(HydraConfig.get().overrides.task)
         jobs = plan(config, output, settings)
-        claim(output, settings)
+        for place in (output, *([Path(config.keep)] if config.keep else [])):
+            claim(place, settings)
         failures = train(jobs, config)
         roots = [output / "runs", *([Path(config.keep)] if config.keep else [])]
     comparison = Comparison.of(

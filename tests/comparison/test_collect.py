@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from gains.comparison.collect import Key, collect, is_finished, read_run
+from gains.comparison.collect import Key, collect, is_finished, keep_run, read_run
 from gains.comparison.tables import Comparison, as_csv, latex, markdown, tables
 from gains.errors import InputError
 from gains.masks import InstanceCrops
@@ -59,6 +59,25 @@ def test_statistics_there_and_back(tmp_path: Path) -> None:
         assert lie is not None
         assert np.array_equal(lie.groups, category.lie.groups)
         assert np.array_equal(lie.regions, category.lie.regions)
+
+
+def test_what_is_kept_of_a_run_is_read_as_the_run_and_names_no_folder_of_the_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "outputs" / "run"
+    write_run(folder, "gains", 3, 1)
+    results = json.loads((folder / "results.json").read_text())
+    (folder / "results.json").write_text(json.dumps(results | {"checkpoint": str(folder / "best.ckpt")}))
+    (folder / "environment.json").write_text(json.dumps({"command": [str(tmp_path / "cli.py")], "threads": 2}))
+    keep_run(folder, tmp_path / "kept" / "run")
+    kept, original = read_run(tmp_path / "kept" / "run"), read_run(folder)
+    assert (kept.key, kept.metrics, kept.curve) == (original.key, original.metrics, original.curve)
+    assert kept.environment == {"command": ["cli.py"], "threads": 2}
+    assert kept.results["checkpoint"] == "outputs/run/best.ckpt"
+    texts = [path.read_text() for path in (tmp_path / "kept" / "run").iterdir() if path.suffix != ".npz"]
+    assert len(texts) == 4
+    assert not any(str(tmp_path) in text for text in texts)
 
 
 @pytest.mark.parametrize("damage", [lambda data: data[: len(data) // 2], lambda data: b"", lambda data: b"PK" + data])
