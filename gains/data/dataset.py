@@ -63,6 +63,15 @@ class Annotations:
         """SHA-256 of ``annotations.json``."""
         return hashlib.sha256((self.root / "annotations.json").read_bytes()).hexdigest()
 
+    def name_of(self, image_id: int) -> str:
+        """Name of the image of an id.
+
+        Raises:
+            KeyError: if there is none.
+        """
+        names = {int(entry["id"]): name for name, entry in self.images.items()}
+        return names[image_id]
+
     @property
     def most_instances(self) -> int:
         """Instances in the fullest image, crowd regions not counted."""

@@ -6,8 +6,9 @@ import numpy as np
 import torch
 
 from gains.drawing import Picture, draw_instances, save_image
+from gains.drawing.scale_bar import add_scale_bar
 from gains.export.export import Export
-from gains.images.intensity import to_unit_rgb, value_range
+from gains.images.intensity import to_shown
 from gains.images.raster import Raster
 from gains.masks import InstanceCrops
 
@@ -18,14 +19,15 @@ READ_ROWS = 1024
 
 
 def write_overlay(path: Path, export: Export) -> None:
-    """PNG of the image with instances drawn on it; small images are enlarged, those above 4096 pixels made smaller."""
+    """PNG of the image with instances and a scale bar; small images are enlarged, those above 4096 pixels shrunk."""
     assert export.image is not None
     picture, masks = view(export.instances.masks, export.image, MAX_SIDE)
-    save_image(path, draw_instances(picture, masks))
+    drawn = draw_instances(picture, masks)
+    save_image(path, add_scale_bar(drawn, drawn.shape[1] / export.image.size[1], export.pixel_size_um))
 
 
 def view(masks: InstanceCrops, image: Raster, max_side: int) -> tuple[Picture, InstanceCrops]:
-    """Image and masks as they are shown: 8 bits, contrast by percentiles, every k-th pixel of a large image.
+    """Image and masks as they are shown (:func:`gains.images.intensity.to_shown`), every k-th pixel of a large one.
 
     Returns:
         RGB ``(h, w, 3)`` with sides up to ``max_side``, and the masks at the same scale.
@@ -36,10 +38,7 @@ def view(masks: InstanceCrops, image: Raster, max_side: int) -> tuple[Picture, I
     pixels = np.concatenate(
         [image.read((0, top, width, min(top + rows, height)))[::step, ::step] for top in range(0, height, rows)]
     )
-    # An 8-bit image is shown as it is; what other types use of their range varies too much.
-    limits = value_range(pixels, "full_range" if pixels.dtype == np.uint8 else "percentile")
-    picture: Picture = (to_unit_rgb(pixels, limits) * 255).round().astype(np.uint8)
-    return picture, shrink(masks, step)
+    return to_shown(pixels), shrink(masks, step)
 
 
 def shrink(masks: InstanceCrops, step: int) -> InstanceCrops:

@@ -123,3 +123,16 @@ def to_unit_rgb(pixels: npt.NDArray[Any], limits: tuple[float, float]) -> npt.ND
     values /= np.float32(max(high - low, 1e-6))
     values = np.nan_to_num(values).clip(0, 1)
     return np.repeat(values[:, :, None], 3, axis=2) if values.ndim == 2 else values
+
+
+def to_shown(pixels: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+    """Any image as people are shown it: RGB uint8 ``(H, W, 3)``, contrast by percentiles.
+
+    An 8-bit image stays as it is, unless it is so dim that little would be seen. What other types use of their range
+    varies too much.
+    """
+    limits = value_range(pixels, "percentile")
+    if pixels.dtype == np.uint8 and limits[1] >= DIM * 255:
+        limits = (0.0, 255.0)
+    shown: npt.NDArray[np.uint8] = (to_unit_rgb(pixels, limits) * 255).round().astype(np.uint8)
+    return shown

@@ -114,7 +114,7 @@ def save_image(output: Path, name: str, source: str, export: Export, image: Rast
     """
     record_path(output, name).unlink(missing_ok=True)
     save(export, (output / name).parent, Path(name).name, formats)
-    write_record(output, make_record(name, source, export.instances, image))
+    write_record(output, make_record(name, source, export.instances, image, export.pixel_size_um))
 
 
 def merge_files(output: Path, records: Sequence[Record], formats: Sequence[str]) -> None:

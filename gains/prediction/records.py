@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from gains.drawing import Picture, draw_instances, enlarge, zoom_of
+from gains.drawing.scale_bar import add_scale_bar
 from gains.export.labels import hidden
 from gains.export.overlay import view
 from gains.files import replacing
@@ -18,7 +19,8 @@ from gains.overlaps import overlapping_pairs
 
 FOLDER = ".records"
 """Hidden, so that no image of a folder of that name gets in its way."""
-THUMBNAIL_SIDE = 900
+THUMBNAIL_SIDE = 640
+"""Pixels: a report of many images is to open at once; what is looked at closely is the overlay."""
 
 
 @dataclass(frozen=True)
@@ -65,13 +67,16 @@ class Record:
         return sum(self.overlaps)
 
 
-def make_record(name: str, source: str, instances: Instances, image: Raster) -> Record:
-    """Summarise an image and draw it small."""
+def make_record(
+    name: str, source: str, instances: Instances, image: Raster, pixel_size_um: float | None = None
+) -> Record:
+    """Summarise an image and draw it small, with scores and a scale bar."""
     picture, masks = view(instances.masks, image, THUMBNAIL_SIDE)
     first, second, _ = overlapping_pairs(instances.masks)
     alike = instances.labels[first] == instances.labels[second]
     overlaps = np.zeros(len(instances), dtype=bool)
     overlaps[first[alike]] = overlaps[second[alike]] = True
+    drawn = draw_instances(picture, masks, texts=[f"{score:.2f}" for score in instances.scores])
     return Record(
         name=name,
         source=source,
@@ -84,11 +89,11 @@ def make_record(name: str, source: str, instances: Instances, image: Raster) -> 
         capped_tiles=instances.capped_tiles,
         hidden=len(hidden(instances)),
         plain=jpeg(enlarge(picture, zoom_of(picture))),
-        drawn=jpeg(draw_instances(picture, masks)),
+        drawn=jpeg(add_scale_bar(drawn, drawn.shape[1] / image.size[1], pixel_size_um)),
     )
 
 
-def jpeg(picture: Picture, quality: int = 82) -> str:
+def jpeg(picture: Picture, quality: int = 75) -> str:
     """An RGB picture as JPEG in base64."""
     encoded = cv2.imencode(".jpg", picture[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
     return base64.b64encode(encoded.tobytes()).decode("ascii")

@@ -5,10 +5,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from gains.data.dataset import InstanceDataset
-from gains.drawing import draw_instances, enlarge, zoom_of
+from gains.drawing import enlarge, zoom_of
+from gains.drawing.compared import Matched, draw_compared, match
+from gains.drawing.scale_bar import add_scale_bar
 from gains.export.overlay import view
 from gains.images.raster import ArrayRaster
 from gains.masks import InstanceCrops
@@ -32,7 +35,11 @@ from gains.rle import RLE, run_lengths
 MAX_PICTURES = 60
 """The worst that many images are shown; the table has all."""
 IMAGE_METRICS = ("f1_50", "aji", "pq", "dice")
-SETTINGS = ("model", "checkpoint", "dataset", "split")
+SETTINGS = ("model", "checkpoint", "dataset", "split", "seed")
+EXPLAINED = (
+    "Instances with scores from {:g} are shown and counted. An instance has the same colour in truth and prediction; "
+    "what was missed, and what is false, is dashed in black and white."
+)
 
 
 def write_evaluation_report(
@@ -57,14 +64,16 @@ def write_evaluation_report(
     metrics = results["metrics"]
     ids = {name: int(dataset.annotations.images[name]["id"]) for name in dataset.names}
     found: dict[int, list[Mapping[str, Any]]] = {image_id: [] for image_id in ids.values()}
-    for entry in predictions:
+    for entry in sorted(predictions, key=lambda entry: -float(entry["score"])):
         if entry["score"] >= metrics["score_threshold"]:
             found[int(entry["image_id"])].append(entry)
     images = _images(per_image, {name: len(found[image_id]) for name, image_id in ids.items()}, ids)
+    matched = {name: _matched(dataset, index, found[ids[name]]) for index, name in enumerate(dataset.names)}
     figures = [
-        _compared(dataset, dataset.names.index(str(name)), found[ids[str(name)]], row)
+        _compared(dataset, str(name), found[ids[str(name)]], matched[str(name)], row)
         for name, row in images.head(MAX_PICTURES).iterrows()
     ]
+    ious = [value for each in matched.values() for value in each.iou[each.truth >= 0].tolist()]
     shown = {metric.title: _metric(metrics.get(metric.name)) for metric in HEADLINES}
     overall = [
         [metric.title, *(values.get(metric.name) for values in _columns(results).values())] for metric in METRICS
@@ -75,10 +84,10 @@ def write_evaluation_report(
         section("Metrics", table(["metric", *_columns(results)], overall), bullets(results.get("notes", []), "notes")),
         *([section("By how instances lie", _arrangement(results))] if results.get("arrangement") else []),
         section("Per image", histograms({BY_NAME[name].title: images[name].dropna() for name in IMAGE_METRICS[:3]})),
-        section("Instances", histograms(_distributions(dataset, [entry for each in found.values() for entry in each]))),
+        section("Instances", histograms({"IoU of matched instances": ious, **_distributions(dataset, found)})),
         section(
             "Worst images first",
-            bullets([f"Instances with scores from {metrics['score_threshold']:g} are shown and counted."], "notes"),
+            bullets([EXPLAINED.format(metrics["score_threshold"])], "notes"),
             gallery(figures),
         ),
         section("All images", table(header, [list(row) for row in images.itertuples()])),
@@ -87,6 +96,7 @@ def write_evaluation_report(
             settings_table(
                 {name: results[name] for name in SETTINGS if name in results}
                 | {name: metrics[name] for name in ("score_threshold", "max_detections") if name in metrics}
+                | {name.replace("_", " "): value for name, value in results.get("costs", {}).items()}
             ),
         ),
     ]
@@ -124,13 +134,16 @@ def _images(
     return images[["truths", "missed", "predictions", "false", *IMAGE_METRICS]]
 
 
-def _distributions(dataset: InstanceDataset, found: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:
+def _distributions(
+    dataset: InstanceDataset, found: Mapping[int, Sequence[Mapping[str, Any]]]
+) -> dict[str, list[float]]:
     """Areas in pixels of truths and predictions, and scores."""
+    entries = [entry for each in found.values() for entry in each]
     truths = [rle for index in range(len(dataset.names)) for rle in dataset.ground_truth(index)[0]]
     return {
         "area of truths (pixels)": [_area(rle) for rle in truths],
-        "area of predictions (pixels)": [_area(entry["segmentation"]) for entry in found],
-        "score of predictions": [float(entry["score"]) for entry in found],
+        "area of predictions (pixels)": [_area(entry["segmentation"]) for entry in entries],
+        "score of predictions": [float(entry["score"]) for entry in entries],
     }
 
 
@@ -138,25 +151,42 @@ def _area(rle: RLE) -> float:
     return float(run_lengths(rle)[1::2].sum())
 
 
+def _matched(dataset: InstanceDataset, index: int, found: Sequence[Mapping[str, Any]]) -> Matched:
+    """Which predictions of one image are which truths."""
+    truths, labels, crowd = dataset.ground_truth(index)
+    ids = dataset.annotations.category_ids
+    owners = [ids.index(entry["category_id"]) + 1 for entry in found]
+    return match(truths, labels, [entry["segmentation"] for entry in found], owners, crowd)
+
+
 def _compared(
-    dataset: InstanceDataset, index: int, found: Sequence[Mapping[str, Any]], measured: "pd.Series[Any]"
+    dataset: InstanceDataset,
+    name: str,
+    found: Sequence[Mapping[str, Any]],
+    matched: Matched,
+    measured: "pd.Series[Any]",
 ) -> tuple[list[Picture], str, str]:
     """Ground truth and prediction of one image, side by side."""
-    entry = dataset.annotations.images[dataset.names[index]]
+    entry, index = dataset.annotations.images[name], dataset.names.index(name)
     size = (int(entry["height"]), int(entry["width"]))
     image = ArrayRaster(dataset.pixels(index))
-    truth, _, _ = dataset.ground_truth(index)
-    predicted = [item["segmentation"] for item in sorted(found, key=lambda item: -float(item["score"]))]
-    pictures = []
-    for rles, note in (
-        (truth, f"ground truth: {len(truth)}, {measured.missed:.0f} missed"),
-        (predicted, f"prediction: {len(predicted)}, {measured['false']:.0f} false"),
-    ):
-        picture, masks = view(InstanceCrops.from_rle(rles, size), image, THUMBNAIL_SIDE)
-        plain = jpeg(enlarge(picture, zoom_of(picture)))
-        pictures.append(Picture(jpeg(draw_instances(picture, masks)), plain, note))
-    line = ", ".join(f"{BY_NAME[name].title}: {_metric(measured[name])}" for name in IMAGE_METRICS)
-    return pictures, dataset.names[index], line
+    rles = [dataset.ground_truth(index)[0], [item["segmentation"] for item in found]]
+    (picture, truths), (_, predicted) = (
+        view(InstanceCrops.from_rle(each, size), image, THUMBNAIL_SIDE) for each in rles
+    )
+    scores = np.array([float(item["score"]) for item in found])
+    drawn = draw_compared(picture, truths, predicted, matched, scores)
+    plain = jpeg(enlarge(picture, zoom_of(picture)))
+    notes = [
+        f"ground truth: {len(truths)}, {measured.missed:.0f} missed",
+        f"prediction: {len(predicted)}, {measured['false']:.0f} false",
+    ]
+    pictures = [
+        Picture(jpeg(add_scale_bar(each, each.shape[1] / size[1])), plain, note)
+        for each, note in zip(drawn, notes, strict=True)
+    ]
+    line = ", ".join(f"{BY_NAME[metric].title}: {_metric(measured[metric])}" for metric in IMAGE_METRICS)
+    return pictures, name, line
 
 
 def _columns(results: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:

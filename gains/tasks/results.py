@@ -25,6 +25,7 @@ def evaluate(
     accelerator: str = "auto",
     training_seconds: float | None = None,
     tuning: dict[str, Any] | None = None,
+    seed: int | None = None,
 ) -> dict[str, Any]:
     """Evaluate on one split; write results, their statistics, predictions, ``report.html`` and ``figures/``.
 
@@ -37,12 +38,13 @@ def evaluate(
         accelerator: Lightning's name of the device to run on.
         training_seconds: how long training took, where that is known.
         tuning: how the operating point was chosen, where it was.
+        seed: of the training, where that is known.
 
     Returns:
         ``metrics``, ``per_category`` (see :class:`InstanceSegmentationEvaluator`), and what was evaluated.
     """
     threshold = module.recipe.operating_point.score_threshold
-    writer = PredictionWriter(folder, datamodule.annotations.category_ids, threshold)
+    writer = PredictionWriter(folder, datamodule.annotations, threshold)
     trainer = pl.Trainer(
         accelerator=accelerator,
         devices=1,
@@ -60,6 +62,7 @@ def evaluate(
         "split": split,
         "model": module.recipe.model,
         "checkpoint": str(checkpoint),
+        **({} if seed is None else {"seed": seed}),
         **module.results,
         "operating_point": module.recipe.operating_point.to_plain(),
         "tuning": tuning,

@@ -84,7 +84,9 @@ def run(config: DictConfig) -> float:
         print_places(folder, best)
         return objective(trainer)
     module = InstanceSegmentation(*load_network(best, trust=config.trust))
-    results = evaluate(module, best, datamodule, split, folder, config.trainer.accelerator, seconds, tuning)
+    results = evaluate(
+        module, best, datamodule, split, folder, config.trainer.accelerator, seconds, tuning, config.seed
+    )
     report(results, folder)
     return objective(trainer)
 

@@ -6,28 +6,31 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytorch_lightning as pl
-import torch
 from pytorch_lightning.loggers import WandbLogger
 from torch import Tensor
 
 from gains.contract import Batch, Target
 from gains.data.datamodule import InstanceDataModule
-from gains.drawing import anomaly_figure, comparison_figure, save_image
+from gains.data.dataset import Annotations
+from gains.drawing import anomaly_figure, save_image
+from gains.drawing.compared import comparison_figure
+from gains.images.intensity import to_shown
 from gains.plain import write_json
 from gains.training.module import InstanceSegmentation
 
 
 def to_pixels(image: Tensor) -> npt.NDArray[np.uint8]:
-    """Image ``(3, H, W)`` in [0, 1] as uint8 ``(H, W, 3)``."""
-    pixels: npt.NDArray[np.uint8] = (image.detach().cpu() * 255).round().byte().permute(1, 2, 0).numpy()
-    return pixels
+    """Image ``(3, H, W)`` in [0, 1] as it is shown: uint8 ``(H, W, 3)``."""
+    return to_shown((image.detach().cpu() * 255).round().byte().permute(1, 2, 0).numpy())
 
 
 def comparison(image: Tensor, target: Target, found: dict[str, Any], score_threshold: float, title: str) -> Any:
     """Picture of one image, its ground truth and the detections from a score on."""
-    shown = torch.nonzero(found["scores"].cpu() >= score_threshold)[:, 0].tolist()
-    crops = found["masks"].paste().select(shown)
-    return comparison_figure(to_pixels(image), target["masks"].to("cpu"), crops, title)
+    scores = found["scores"].cpu().double().numpy()
+    shown = np.flatnonzero(scores >= score_threshold)
+    crops, labels = found["masks"].paste().select(shown.tolist()), found["labels"].cpu().numpy()[shown]
+    truth = (target["masks"].to("cpu"), target["labels"].tolist())
+    return comparison_figure(to_pixels(image), truth, (crops, labels.tolist()), scores[shown], title)
 
 
 class SampleOverlays(pl.Callback):
@@ -65,7 +68,11 @@ class SampleOverlays(pl.Callback):
         images, targets = batch
         assert isinstance(pl_module, InstanceSegmentation)
         threshold = pl_module.recipe.operating_point.score_threshold
-        picture = comparison(images[0], targets[0], outputs["predictions"][0], threshold, f"step {trainer.global_step}")
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        image_id = int(targets[0]["image_id"])
+        name = data.annotations.name_of(image_id) if isinstance(data, InstanceDataModule) else f"image {image_id}"
+        title = f"{name}, step {trainer.global_step}"
+        picture = comparison(images[0], targets[0], outputs["predictions"][0], threshold, title)
         self._keep(trainer, f"val_{batch_idx}", picture)
 
     def _keep(self, trainer: pl.Trainer, name: str, picture: npt.NDArray[np.uint8]) -> None:
@@ -83,14 +90,14 @@ class PredictionWriter(pl.Callback):
 
     Args:
         folder: receives ``predictions.json`` and ``figures/``.
-        category_ids: COCO category id of each label, in order.
+        annotations: of the images.
         score_threshold: score from which a detection is drawn.
         count: number of images to draw.
     """
 
-    def __init__(self, folder: Path, category_ids: list[int], score_threshold: float, count: int = 8) -> None:
+    def __init__(self, folder: Path, annotations: Annotations, score_threshold: float, count: int = 8) -> None:
         self.folder = folder
-        self.category_ids = category_ids
+        self.annotations = annotations
         self.count = count
         self.score_threshold = score_threshold
         self.entries: list[dict[str, Any]] = []
@@ -107,9 +114,10 @@ class PredictionWriter(pl.Callback):
         """Keep one batch's predictions."""
         images, targets = batch
         for image, target, found in zip(images, targets, outputs["predictions"], strict=True):
-            self.entries += coco_results(found, int(target["image_id"]), self.category_ids)
+            self.entries += coco_results(found, int(target["image_id"]), self.annotations.category_ids)
             if batch_idx < self.count:
-                picture = comparison(image, target, found, self.score_threshold, f"image {target['image_id']}")
+                name = self.annotations.name_of(int(target["image_id"]))
+                picture = comparison(image, target, found, self.score_threshold, name)
                 save_image(self.folder / "figures" / f"test_{batch_idx}.png", picture)
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -186,7 +186,10 @@ def test_overlay_shows_instances_and_leaves_the_rest(tmp_path: Path) -> None:
     one = Prediction(InstanceCrops.from_dense(torch.from_numpy(mask[None])), np.ones(1), np.ones(1, np.int64))
     [path] = one.save(tmp_path, "one", ["overlay"], image)
     drawn = cv2.imread(str(path))[:, :, ::-1]  # type: ignore[index]
-    np.testing.assert_array_equal(drawn[~mask], image[~mask])
+    rest = ~mask
+    rest[360:, 280:] = False  # where the scale bar is
+    np.testing.assert_array_equal(drawn[rest], image[rest])
+    assert (drawn[360:, 280:] != image[360:, 280:]).any()
     assert (drawn[mask] != image[mask]).any(axis=1).mean() > 0.9
 
 

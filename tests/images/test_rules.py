@@ -13,7 +13,7 @@ from PIL import Image, ImageOps
 
 from gains.errors import InputError
 from gains.images.files import check_size, open_rasters, read_image
-from gains.images.intensity import known_values, to_unit_rgb, value_range
+from gains.images.intensity import known_values, to_shown, to_unit_rgb, value_range
 from gains.images.options import ReadOptions
 
 RNG = np.random.default_rng(7)
@@ -207,3 +207,16 @@ def test_a_strip_beyond_the_limit_is_refused_and_tiles_are_not(tmp_path: Path) -
     for name in ("tiles.tif", "plain.tif"):
         [raster] = open_rasters(tmp_path / name, options)
         np.testing.assert_array_equal(raster.read((3, 5, 250, 251)), pixels[5:251, 3:250])
+
+
+def test_images_are_shown_as_they_are_unless_they_are_dim() -> None:
+    bright = RNG.integers(0, 256, (30, 40), dtype=np.uint8)
+    np.testing.assert_array_equal(to_shown(bright), np.repeat(bright[:, :, None], 3, axis=2))
+    for dim in (bright // 4, bright.astype(np.uint16) * 7 + 90, bright.astype(np.float32) / 2000):
+        shown = to_shown(dim)
+        assert shown.dtype == np.uint8
+        assert shown.min() == 0
+        assert shown.max() == 255
+        order = np.argsort(dim, axis=None, kind="stable")
+        assert (np.diff(shown[:, :, 0].ravel()[order].astype(int)) >= 0).all()
+    assert to_shown(np.zeros((5, 5), np.uint8)).max() == 0

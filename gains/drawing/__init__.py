@@ -1,4 +1,4 @@
-"""Pictures for people: instances, ground truth beside prediction, anomaly maps, loss curves.
+"""Pictures for people: instances on their image, anomaly maps, sheets of pictures.
 
 Every function takes and returns uint8 arrays; work on instances touches their crops only. Nothing here keeps global
 state, so pictures can be drawn from several threads.
@@ -33,6 +33,9 @@ PALETTE = np.array(
 SHOWN_SIDE = 400  # smaller images are enlarged by a whole factor until their longer side is at least this
 NEAR = 4  # pixels between two boxes below which their instances get different colours
 FILL, STRIPE_FILL = 0.28, 0.5  # opacity of an instance's area, and of its stripes where instances overlap
+SMOOTHING = 0.6  # of enlarged outlines, standard deviation in pixels of the image
+DASH = 5  # pixels of the picture
+TEXT_HEIGHTS = (0.5, 0.25, 0.75)  # where a text may stand in its box
 NESTED_SHARE = 0.9  # an instance this far inside another, such as a nucleus in its cell, is no overlap
 
 
@@ -40,19 +43,21 @@ def draw_instances(
     image: npt.NDArray[Any],
     crops: InstanceCrops,
     *,
-    labels: Sequence[str] | None = None,
-    scores: Sequence[float] | None = None,
+    colours: npt.NDArray[np.int64] | None = None,
+    wrong: npt.NDArray[np.bool_] | None = None,
+    texts: Sequence[str] | None = None,
     zoom: int | None = None,
 ) -> Picture:
     """Draw instances as translucent areas with solid outlines; where they overlap, stripes of all their colours.
 
-    Neighbours get different colours. An outline lies on the inner border of its instance.
+    An outline lies on the inner border of its instance.
 
     Args:
         image: uint8 ``(H, W)`` or ``(H, W, 3)``; not changed.
         crops: N masks on that image.
-        labels: N names to write at the boxes.
-        scores: N scores to write at the boxes.
+        colours: palette index of each ``(N,)``; None gives neighbours different ones.
+        wrong: which ``(N,)`` are drawn without area, in black and white dashes that stand out on anything.
+        texts: N texts, written in the middle of each instance that is large enough for it.
         zoom: whole factor by which the picture is larger than the image; None enlarges small images for legibility.
 
     Returns:
@@ -65,14 +70,17 @@ def draw_instances(
         raise ValueError(f"image is {image.shape[:2]}, its masks {tuple(crops.size)}")
     zoom = zoom or zoom_of(image)
     picture = enlarge(image, zoom)
-    colours = PALETTE[assign_colours(crops)]
+    colours = assign_colours(crops) if colours is None else colours
+    wrong = np.zeros(len(crops), dtype=bool) if wrong is None else wrong
     masks = [_enlarge_mask(crop.cpu().numpy(), zoom) for crop in crops.crops()]
     boxes = (crops.boxes * zoom).tolist()
-    _fill(picture, masks, boxes, colours, _nested(crops), zoom)
-    for mask, box, colour in zip(masks, boxes, colours, strict=True):
-        if mask.size:
-            _outline(picture, mask, box, colour)
-    return _write_names(picture, boxes, colours, labels, scores)
+    filled = np.flatnonzero(~wrong)
+    areas, places = [masks[index] for index in filled], [boxes[index] for index in filled]
+    _fill(picture, areas, places, PALETTE[colours[filled]], _nested(crops)[filled], zoom)
+    for index in [*filled, *np.flatnonzero(wrong)]:
+        if masks[index].size:
+            _outline(picture, masks[index], boxes[index], None if wrong[index] else PALETTE[colours[index]])
+    return picture if texts is None else _write(picture, boxes, texts)
 
 
 def assign_colours(crops: InstanceCrops) -> npt.NDArray[np.int64]:
@@ -93,15 +101,6 @@ def assign_colours(crops: InstanceCrops) -> npt.NDArray[np.int64]:
         chosen[index] = int(np.lexsort((used, taken))[0])
         used[chosen[index]] += 1
     return chosen
-
-
-def comparison_figure(
-    image: npt.NDArray[Any], truth: InstanceCrops, prediction: InstanceCrops, title: str = ""
-) -> Picture:
-    """Image, ground truth and prediction side by side, with the number of instances of each."""
-    panels = [enlarge(image, zoom_of(image)), draw_instances(image, truth), draw_instances(image, prediction)]
-    captions = ["image", f"ground truth: {len(truth)}", f"prediction: {len(prediction)}"]
-    return contact_sheet(panels, columns=3, captions=captions, title=title)
 
 
 def anomaly_figure(image: npt.NDArray[Any], maps: InstanceCrops, title: str = "") -> Picture:
@@ -147,9 +146,9 @@ def contact_sheet(
         x, y = gap + sum(widths[: index % columns]), top + sum(heights[: index // columns])
         sheet.paste(Image.fromarray(picture), (x, y))
         if captions:
-            pen.text((x, y + len(picture) + 3), captions[index], fill=(60, 60, 60), font=_font(14))
+            pen.text((x, y + len(picture) + 3), captions[index], fill=(60, 60, 60), font=font_of(14))
     if title:
-        pen.text((gap, gap), title, fill="black", font=_font(16))
+        pen.text((gap, gap), title, fill="black", font=font_of(16))
     return np.array(sheet)
 
 
@@ -179,11 +178,13 @@ def enlarge(image: npt.NDArray[Any], zoom: int) -> Picture:
 
 
 def _enlarge_mask(mask: npt.NDArray[np.uint8], zoom: int) -> npt.NDArray[np.uint8]:
-    """Mask 0/1 at a larger scale, its outline smoothed between pixel centres."""
+    """Mask 0/1 at a larger scale, the steps of its outline smoothed away."""
     if zoom == 1 or not mask.size:
         return np.ascontiguousarray(mask)
-    values = cv2.resize(mask.astype(np.float32), None, fx=zoom, fy=zoom, interpolation=cv2.INTER_LINEAR)
-    return (values > 0.5).astype(np.uint8)
+    # Nothing lies around a tight box, but where the image ends nothing is known.
+    values = cv2.resize(np.pad(mask, 1).astype(np.float32), None, fx=zoom, fy=zoom, interpolation=cv2.INTER_LINEAR)
+    smooth = cv2.GaussianBlur(values, (0, 0), SMOOTHING * zoom)[zoom:-zoom, zoom:-zoom]
+    return (smooth > 0.5).astype(np.uint8)
 
 
 def _nested(crops: InstanceCrops) -> npt.NDArray[np.bool_]:
@@ -217,13 +218,23 @@ def _fill(
             rank += shared
 
 
-def _outline(picture: Picture, mask: npt.NDArray[np.uint8], box: list[int], colour: npt.NDArray[np.uint8]) -> None:
-    """Colour a mask's inner border in place: wider in large pictures, but never so wide that it hides the instance."""
+def _outline(
+    picture: Picture, mask: npt.NDArray[np.uint8], box: list[int], colour: npt.NDArray[np.uint8] | None
+) -> None:
+    """Colour a mask's inner border in place, or dash it in black and white.
+
+    Wider in large pictures, but never so wide that it hides the instance.
+    """
     width = max(1, round(min(max(picture.shape[:2]) / 400, min(mask.shape) / 12)))
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * width + 1, 2 * width + 1))
-    inner = cv2.erode(mask, kernel, borderType=cv2.BORDER_CONSTANT, borderValue=0)
+    border = mask > cv2.erode(mask, kernel, borderType=cv2.BORDER_CONSTANT, borderValue=0)
     x0, y0, x1, y1 = box
-    picture[y0:y1, x0:x1][mask > inner] = colour
+    if colour is not None:
+        picture[y0:y1, x0:x1][border] = colour
+        return
+    # The border of a chequered plane alternates in whatever direction it runs.
+    dash = np.add.outer(np.arange(y0, y1) // DASH, np.arange(x0, x1) // DASH) % 2
+    picture[y0:y1, x0:x1][border] = (255 * dash[border])[:, None]
 
 
 def _tint(region: Picture, where: npt.NDArray[np.bool_], colour: npt.NDArray[np.uint8], opacity: float) -> None:
@@ -231,26 +242,27 @@ def _tint(region: Picture, where: npt.NDArray[np.bool_], colour: npt.NDArray[np.
     region[where] = ((1 - opacity) * region[where] + opacity * colour).astype(np.uint8)
 
 
-def _write_names(
-    picture: Picture,
-    boxes: list[list[int]],
-    colours: npt.NDArray[np.uint8],
-    labels: Sequence[str] | None,
-    scores: Sequence[float] | None,
-) -> Picture:
-    """Label and score of each instance on a tag of its colour at its box."""
-    if labels is None and scores is None:
-        return picture
+def _write(picture: Picture, boxes: list[list[int]], texts: Sequence[str]) -> Picture:
+    """A text in each box that has room for it, in its middle or else where no other text is; small boxes first."""
     canvas = Image.fromarray(picture)
-    pen, font = ImageDraw.Draw(canvas), _font(12)
-    for index, (x0, y0, _, _) in enumerate(boxes):
-        parts = [labels[index]] if labels is not None else []
-        parts += [f"{scores[index]:.2f}"] if scores is not None else []
-        _, _, right, bottom = pen.textbbox((0, 0), " ".join(parts), font=font)
-        x, y = min(x0, max(0, canvas.width - int(right) - 4)), max(0, y0 - int(bottom) - 3)
-        pen.rectangle((x, y, x + right + 3, y + bottom + 2), fill=tuple(colours[index].tolist()))
-        pen.text((x + 2, y + 1), " ".join(parts), fill="white", font=font)
+    pen, font = ImageDraw.Draw(canvas), font_of(12)
+    taken: list[tuple[float, float, float, float]] = []
+    for index in sorted(range(len(boxes)), key=lambda i: boxes[i][3] - boxes[i][1]):
+        (x0, y0, x1, y1), text = boxes[index], texts[index]
+        for height in TEXT_HEIGHTS if text else ():
+            middle = ((x0 + x1) / 2, y0 + height * (y1 - y0))
+            place = pen.textbbox(middle, text, font=font, anchor="mm", stroke_width=1)
+            inside = x0 <= place[0] and place[2] <= x1 and y0 <= place[1] and place[3] <= y1
+            if inside and not any(_meet(place, other) for other in taken):
+                pen.text(middle, text, fill="white", font=font, anchor="mm", stroke_width=1, stroke_fill="black")
+                taken.append(place)
+                break
     return np.array(canvas)
+
+
+def _meet(first: Sequence[float], second: Sequence[float]) -> bool:
+    """Whether two boxes xyxy share area."""
+    return max(first[0], second[0]) < min(first[2], second[2]) and max(first[1], second[1]) < min(first[3], second[3])
 
 
 def _colour_bar(height: int, low: float, high: float) -> Picture:
@@ -259,13 +271,13 @@ def _colour_bar(height: int, low: float, high: float) -> Picture:
     bar = np.full((height, 72, 3), 255, dtype=np.uint8)
     bar[:, 8:24] = shades[:, None].round()
     canvas = Image.fromarray(bar)
-    pen, font = ImageDraw.Draw(canvas), _font(12)
+    pen, font = ImageDraw.Draw(canvas), font_of(12)
     for share in np.linspace(0, 1, 5):
         y = (1 - share) * (height - 14)
         pen.text((30, y), f"{low + share * (high - low):.2f}", fill="black", font=font)
     return np.array(canvas)
 
 
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+def font_of(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     """The font Pillow brings along."""
     return ImageFont.load_default(size)

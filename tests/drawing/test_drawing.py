@@ -12,12 +12,12 @@ from gains.drawing import (
     PALETTE,
     anomaly_figure,
     assign_colours,
-    comparison_figure,
     contact_sheet,
     draw_instances,
     enlarge,
     save_image,
 )
+from gains.export.measure import perimeter
 from gains.masks import InstanceCrops
 
 
@@ -131,7 +131,6 @@ def test_no_instances_leave_the_image_as_it_is(colour: bool) -> None:
     image = np.stack([image, image // 2, image // 3], axis=2) if colour else image
     none = InstanceCrops.from_crops([], torch.zeros(0, 4), (120, 120))
     np.testing.assert_array_equal(draw_instances(image, none, zoom=1), enlarge(image, 1))
-    assert comparison_figure(image, none, none, "nothing here").dtype == np.uint8
 
 
 def test_an_empty_mask_among_others_is_skipped() -> None:
@@ -147,17 +146,60 @@ def test_small_images_are_enlarged_by_a_whole_factor_and_large_ones_are_not() ->
         assert draw_instances(np.zeros((side, side), np.uint8), none).shape == (shown, shown, 3)
 
 
-def test_tags_are_written_at_the_boxes_in_the_instance_colour() -> None:
-    crops = crops_of(disc((60, 60), 10), disc((100, 8), 8))
+def test_texts_are_written_inside_instances_that_have_room() -> None:
+    large, small = disc((60, 60), 15), disc((100, 8), 2)
+    crops = crops_of(large, small)
     image = np.zeros((120, 120), np.uint8)
     plain = draw_instances(image, crops, zoom=4)
-    tagged = draw_instances(image, crops, zoom=4, labels=["cell", "nucleus"], scores=[0.5, 0.987])
-    changed = np.argwhere((plain != tagged).any(2))
-    assert len(changed)
-    assert tagged.shape == plain.shape
-    for index, box in enumerate((crops.boxes * 4).tolist()):
-        near = tagged[max(0, box[1] - 14) : box[1] + 14, box[0] : box[0] + 20]
-        assert (near == PALETTE[assign_colours(crops)[index]]).all(2).sum() > 20
+    written = draw_instances(image, crops, zoom=4, texts=["0.50", "0.99"])
+    rows, columns = np.nonzero((plain != written).any(2))
+    assert 20 < len(rows) < 2000
+    assert abs(rows.mean() - 4 * 60.5) < 4
+    assert abs(columns.mean() - 4 * 60.5) < 4
+    assert (written > 200).all(2).sum() > 20
+    np.testing.assert_array_equal(draw_instances(image, crops, zoom=4, texts=["", ""]), plain)
+
+
+def test_texts_of_a_cell_and_its_nucleus_do_not_lie_on_each_other() -> None:
+    crops = crops_of(disc((60, 60), 50), disc((60, 60), 12))
+    image = np.zeros((120, 120), np.uint8)
+    plain = draw_instances(image, crops, zoom=4)
+    cell, nucleus = (
+        (draw_instances(image, crops, zoom=4, texts=texts) != plain).any(2) for texts in (["0.8", ""], ["", "0.8"])
+    )
+    both = (draw_instances(image, crops, zoom=4, texts=["0.8", "0.8"]) != plain).any(2)
+    assert (cell & nucleus).any()  # alone each stands in the middle
+    assert both[nucleus].all()
+    assert both.sum() == pytest.approx(cell.sum() + nucleus.sum(), rel=0.15)
+
+
+def test_colours_can_be_given() -> None:
+    crops = crops_of(disc((30, 30), 10), disc((80, 80), 10))
+    picture = draw_instances(np.zeros((120, 120), np.uint8), crops, colours=np.array([7, 2]), zoom=1)
+    assert (picture[30, 20] == PALETTE[7]).all()
+    assert (picture[80, 70] == PALETTE[2]).all()
+
+
+def test_wrong_instances_are_dashed_and_left_clear() -> None:
+    right, wrong = disc((30, 30), 12), disc((80, 80), 12)
+    image = np.full((120, 120), 100, np.uint8)
+    picture = draw_instances(image, crops_of(right, wrong), wrong=np.array([False, True]), zoom=1)
+    border = wrong & ~ndimage.binary_erosion(wrong)
+    values = picture[border]
+    assert set(np.unique(values)) == {0, 255}
+    assert 0.3 < (values == 255).mean() < 0.7
+    assert (picture[wrong & ~border] == 100).all()
+    np.testing.assert_array_equal(is_palette_colour(picture), right & ~ndimage.binary_erosion(right))
+
+
+def test_enlarged_outlines_are_smooth() -> None:
+    """The corners of a disc's pixels are gone: its outline is hardly longer than that of the true disc."""
+    mask = disc((60, 50), 20)
+    picture = draw_instances(np.full((120, 120), 100, np.uint8), crops_of(mask), zoom=6)
+    filled = ndimage.binary_fill_holes(is_palette_colour(picture))
+    measured = perimeter(filled)
+    assert measured < 1.03 * perimeter(disc((360, 360), 123, 720))
+    assert perimeter(np.kron(mask, np.ones((6, 6), bool))) > 1.06 * measured
 
 
 def test_wrong_image_is_refused() -> None:
@@ -166,19 +208,6 @@ def test_wrong_image_is_refused() -> None:
         draw_instances(np.zeros((100, 120), np.uint8), crops)
     with pytest.raises(ValueError, match="uint8"):
         draw_instances(np.zeros((120, 120), np.float32), crops)
-
-
-def test_comparison_holds_image_truth_and_prediction_in_order() -> None:
-    image = noise_image(500)
-    truth, found = crops_of(disc((100, 100), 50, 500)), crops_of(disc((400, 400), 50, 500))
-    figure = comparison_figure(image, truth, found, "title")
-    height, width, _ = figure.shape
-    assert height > 500
-    assert width == 4 * 8 + 3 * 500
-    panels = [figure[height - 530 : height - 30, 8 + k * 508 : 508 + k * 508] for k in range(3)]
-    np.testing.assert_array_equal(panels[0], enlarge(image, 1))
-    np.testing.assert_array_equal(panels[1], draw_instances(image, truth))
-    np.testing.assert_array_equal(panels[2], draw_instances(image, found))
 
 
 def test_anomaly_heat_is_brightest_where_a_map_is_largest_and_dark_at_background() -> None:
