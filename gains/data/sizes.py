@@ -1,6 +1,7 @@
 """How large the objects of a data set are, in pixels of the image and of the network, and which settings fit them."""
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -81,11 +82,13 @@ class ObjectSizes:
         ]
 
 
-def object_sizes(annotations: Annotations, scaling: Scaling) -> ObjectSizes:
-    """Sizes of the objects of a prepared data set, crowd regions not counted."""
+def object_sizes(annotations: Annotations, scaling: Scaling, images: Collection[str] | None = None) -> ObjectSizes:
+    """Sizes of the objects of a prepared data set, or of some of its images, crowd regions not counted."""
+    chosen = annotations.images if images is None else images
     source: dict[str, list[float]] = {name: [] for name in annotations.categories}
     factors: dict[str, list[float]] = {name: [] for name in annotations.categories}
-    for image, objects in annotations.objects.items():
+    for image in chosen:
+        objects = annotations.objects.get(image, [])
         entry = annotations.images[image]
         factor = scaling.factor((int(entry["height"]), int(entry["width"])))
         for found in objects:
@@ -95,6 +98,11 @@ def object_sizes(annotations: Annotations, scaling: Scaling) -> ObjectSizes:
                 factors[name].append(factor)
     diameters = {name: equivalent_diameter(np.array(areas)) for name, areas in source.items()}
     return ObjectSizes(diameters, {name: diameters[name] * np.array(factors[name]) for name in diameters})
+
+
+def quantiles(diameters: dict[str, FloatArray]) -> dict[str, list[float]]:
+    """The 5, 50 and 95 % quantiles of each category that has objects."""
+    return {name: np.quantile(values, QUANTILES).tolist() for name, values in diameters.items() if len(values)}
 
 
 def fitting_anchors(sizes: ObjectSizes) -> list[int]:

@@ -1,5 +1,6 @@
 """What a checkpoint holds beside weights: how the network is built, what it learned from, how it is to be used."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
@@ -11,8 +12,8 @@ from gains.models.build import Plan, check_plain
 from gains.models.recipe_v1 import from_version_1
 from gains.operating_point import OperatingPoint
 
-VERSION = 2
-"""Of the form in which a recipe is written. A file of another version is refused, but for version 1, which is read."""
+VERSION = 3
+"""Of the form in which a recipe is written. Files of versions 1 and 2 are read too; they hold no sizes of objects."""
 
 MAX_ENTRIES = 1_000_000
 """Of a recipe: the name of every image of a data set is one."""
@@ -32,6 +33,22 @@ class TrainingData:
 
 
 @dataclass(frozen=True)
+class LearnedSizes:
+    """How large the objects were that a network learned from: diameters of circles of the same area.
+
+    Attributes:
+        source: by category, the 5, 50 and 95 % quantiles in pixels of the images; categories without objects are not
+            named.
+        network: likewise, in pixels of what the network sees.
+        pixel_size_um: side of a pixel of these images in micrometres; None where that is not known.
+    """
+
+    source: dict[str, list[float]]
+    network: dict[str, list[float]]
+    pixel_size_um: float | None = None
+
+
+@dataclass(frozen=True)
 class Recipe:
     """All that is needed to build a network again and to predict with it.
 
@@ -46,6 +63,7 @@ class Recipe:
         gains: version of the application that wrote it.
         checksum: of the weights that belong to it (:func:`gains.models.checkpoint.checksum`); None before they are
             written, and in files of version 1.
+        sizes: of the objects it learned from; None where they are not known, as in files of versions 1 and 2.
     """
 
     network: Plan
@@ -57,6 +75,7 @@ class Recipe:
     data: TrainingData | None = None
     gains: str = __version__
     checksum: str | None = None
+    sizes: LearnedSizes | None = None
 
     def at(self, settings: Mapping[str, Any]) -> "Recipe":
         """The same recipe at another operating point (see :meth:`OperatingPoint.override`)."""
@@ -77,6 +96,7 @@ KINDS: dict[str, tuple[type, ...]] = {
     "data": (dict, type(None)),
     "gains": (str,),
     "checksum": (str, type(None)),
+    "sizes": (dict, type(None)),
 }
 
 
@@ -95,6 +115,8 @@ def read_recipe(plain: Any, source: str) -> Recipe:
         raise InputError(f"{source} has a {type(plain).__name__} where its recipe should be")
     if not isinstance(plain.get("version"), int):
         plain = from_version_1(plain, source)
+    if plain["version"] == 2 and "sizes" not in plain:
+        plain = plain | {"version": VERSION, "sizes": None}
     if plain["version"] != VERSION:
         raise InputError(
             f"{source} is of version {plain['version']}, this is for version {VERSION}: use a newer version of gains"
@@ -110,7 +132,12 @@ def read_recipe(plain: Any, source: str) -> Recipe:
     if plain["image_side"] < 1:
         raise InputError(f"{source} has the image_side {plain['image_side']}; it must be 1 or more")
     known = {name: value for name, value in plain.items() if name != "version"}
-    return Recipe(**known | {"operating_point": OperatingPoint(**point), "data": data and _read_data(data, source)})
+    read = {
+        "operating_point": OperatingPoint(**point),
+        "data": data and _read_data(data, source),
+        "sizes": None if plain["sizes"] is None else _read_sizes(plain["sizes"], categories, source),
+    }
+    return Recipe(**known | read)
 
 
 def _read_data(plain: dict[str, Any], source: str) -> TrainingData:
@@ -119,6 +146,24 @@ def _read_data(plain: dict[str, Any], source: str) -> TrainingData:
     if not all(isinstance(names, list) and all(isinstance(name, str) for name in names) for names in splits.values()):
         raise InputError(f"{source} has splits that are not lists of names")
     return TrainingData(plain["annotations"], splits)
+
+
+def _read_sizes(plain: dict[str, Any], categories: list[str], source: str) -> LearnedSizes:
+    kinds = {"source": (dict,), "network": (dict,), "pixel_size_um": (float, type(None))}
+    _check_entries(plain, kinds, f"sizes of {source}")
+    for part in (plain["source"], plain["network"]):
+        if not all(name in categories and _are_quantiles(values) for name, values in part.items()):
+            raise InputError(f"{source} has sizes that are not three rising diameters for each of its categories")
+    pixel = plain["pixel_size_um"]
+    if pixel is not None and not 0 < pixel < math.inf:
+        raise InputError(f"{source} has the pixel_size_um {pixel}; it must be above 0")
+    return LearnedSizes(**plain)
+
+
+def _are_quantiles(values: Any) -> bool:
+    if not isinstance(values, list) or len(values) != 3 or not all(isinstance(value, float) for value in values):
+        return False
+    return 0 <= values[0] <= values[1] <= values[2] < math.inf
 
 
 def _check_entries(plain: dict[str, Any], kinds: Mapping[str, tuple[type, ...]], what: str) -> None:

@@ -20,7 +20,7 @@ from gains.models.weights import load_weights
 from gains.operating_point import SETTINGS, OperatingPoint
 from gains.prediction.predictor import MIN_TILE
 from gains.tasks.prepare import generator_settings, prepare_dataset, summary
-from gains.tasks.sizes import fit_sizes
+from gains.tasks.sizes import fit_sizes, learned_sizes
 from gains.training.checkpoints import WholeCheckpoints
 from gains.training.finite import FiniteGuard
 from gains.training.module import InstanceSegmentation
@@ -154,6 +154,7 @@ def build_module(config: DictConfig, datamodule: InstanceDataModule) -> Instance
         config.model.name,
         OperatingPoint(**{name: config[name] for name in SETTINGS}),
         TrainingData(annotations.fingerprint(), datamodule.splits),
+        sizes=learned_sizes(config, annotations, datamodule.splits["train"]),
     )
     network = build_plan(recipe.network, config.trust)
     if config.model.weights is not None:
@@ -197,7 +198,6 @@ def build_trainer(config: DictConfig, folder: Path) -> pl.Trainer:
         if name not in known:
             raise InputError(f"trainer.{name} is no setting of the trainer; there are {', '.join(sorted(known))}")
     interval, every_n_epoch = settings.pop("val_check_interval", None), settings.pop("check_val_every_n_epoch", None)
-    loggers = [instantiate(entry, save_dir=str(folder)) for entry in config.logger.loggers.values()]
     callbacks = [instantiate(entry) for entry in config.callbacks.values() if entry is not None]
     return pl.Trainer(
         **settings,

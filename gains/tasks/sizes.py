@@ -1,5 +1,7 @@
 """What ``prepare`` and ``train`` say about the sizes of objects, and the settings that follow from them."""
 
+from collections.abc import Collection
+
 from omegaconf import DictConfig, ListConfig
 
 from gains.data.dataset import Annotations
@@ -11,8 +13,10 @@ from gains.data.sizes import (
     fitting_scale,
     fitting_window,
     object_sizes,
+    quantiles,
 )
 from gains.errors import InputError
+from gains.models.recipe import LearnedSizes
 
 LONG_SIDE = 1333
 """Of images in network pixels where no augmentation is chosen yet, as in all of them."""
@@ -34,13 +38,12 @@ def fit_sizes(config: DictConfig, annotations: Annotations) -> list[str]:
     Raises:
         InputError: if the anchors are text but not ``auto``.
     """
-    augmentation, dataset = config.augmentation, config.dataset
-    scaling = Scaling(dataset.short_side, augmentation.long_side, augmentation.test_short_side, dataset.crop)
-    sizes = object_sizes(annotations, scaling)
+    dataset = config.dataset
+    sizes = object_sizes(annotations, _scaling(config))
     notes = sizes.lines()
     if not notes:
         return []
-    suggested = suggestions(sizes, dataset, annotations, augmentation.test_short_side)
+    suggested = suggestions(sizes, dataset, annotations, config.augmentation.test_short_side)
     anchors = fitting_anchors(sizes)
     chosen = config.model.get("anchor_sizes")
     if isinstance(chosen, str):
@@ -51,6 +54,12 @@ def fit_sizes(config: DictConfig, annotations: Annotations) -> list[str]:
     elif isinstance(chosen, ListConfig) and "rpn" in config.model.network and _apart(chosen[0], anchors[0]):
         suggested.append(f"model.anchor_sizes=auto (which takes {anchors}, not {list(chosen)})")
     return [*notes, *(f"suggested: {setting}" for setting in suggested)]
+
+
+def learned_sizes(config: DictConfig, annotations: Annotations, images: Collection[str]) -> LearnedSizes:
+    """How large the objects of some images, those of training, are to the network of a run and in the images."""
+    sizes = object_sizes(annotations, _scaling(config), images)
+    return LearnedSizes(quantiles(sizes.source), quantiles(sizes.network))
 
 
 def prepared_sizes(dataset: DictConfig, annotations: Annotations) -> list[str]:
@@ -76,6 +85,11 @@ def suggestions(sizes: ObjectSizes, dataset: DictConfig, annotations: Annotation
     if window is not None and _apart(dataset.gamm.window, window):
         found.append(f"dataset.gamm.window={window} (pixels of the images; it is {dataset.gamm.window})")
     return found
+
+
+def _scaling(config: DictConfig) -> Scaling:
+    augmentation, dataset = config.augmentation, config.dataset
+    return Scaling(dataset.short_side, augmentation.long_side, augmentation.test_short_side, dataset.crop)
 
 
 def _apart(value: float, fitting: float) -> bool:

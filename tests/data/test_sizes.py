@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -6,7 +7,15 @@ import numpy as np
 import pytest
 
 from gains.data.dataset import Annotations
-from gains.data.sizes import Scaling, fitting_anchors, fitting_crop, fitting_scale, fitting_window, object_sizes
+from gains.data.sizes import (
+    Scaling,
+    fitting_anchors,
+    fitting_crop,
+    fitting_scale,
+    fitting_window,
+    object_sizes,
+    quantiles,
+)
 from gains.masks import equivalent_diameter
 
 
@@ -36,6 +45,21 @@ def test_whole_images_shrink_their_objects_and_crops_do_not() -> None:
     np.testing.assert_allclose(crops.network["cell"], 90)
     half = object_sizes(annotations, Scaling(256, 1333, 128, crop=True))
     np.testing.assert_allclose(half.network["cell"], 45)
+
+
+def test_sizes_of_some_images_leave_the_others_out() -> None:
+    annotations = annotated((64, 64), cell=[10.0, 20.0, 30.0], nucleus=[])
+    other = annotated((64, 64), cell=[99.0], nucleus=[5.0])
+    both = replace(
+        annotations,
+        images=annotations.images | {"two": other.images["one"]},
+        objects=annotations.objects | {"two": other.objects["one"]},
+    )
+    sizes = object_sizes(both, Scaling(128, 1333, 128), ["one"])
+    # Linear between 10, 20 and 30; the network sees 128 pixels for 64.
+    assert quantiles(sizes.source) == {"cell": pytest.approx([11, 20, 29])}
+    assert quantiles(sizes.network) == {"cell": pytest.approx([22, 40, 58])}
+    assert not quantiles(object_sizes(both, Scaling(128, 1333, 128), []).source)
 
 
 @pytest.mark.parametrize(("size", "expected"), [((100, 50), 2.56), ((2000, 100), 0.6665), ((512, 300), 1.0)])

@@ -11,7 +11,7 @@ from torch import Tensor
 from gains.errors import InputError
 from gains.models.build import build_plan
 from gains.models.checkpoint import checksum, load_network, read_checkpoint, seal, store_operating_point
-from gains.models.recipe import Recipe, TrainingData
+from gains.models.recipe import LearnedSizes, Recipe, TrainingData, read_recipe
 from gains.operating_point import OperatingPoint
 
 MASK = {"_target_": "gains.models.parts.roi.mask_head.MaskHead", "channels_in": 4, "channels": 4, "num_classes": 2}
@@ -24,7 +24,8 @@ POINT = OperatingPoint(0.1, 0.3, "mask", 0.4, True, 17)
 @pytest.fixture(scope="module")
 def recipe() -> Recipe:
     data = TrainingData("0" * 64, {"train": ["a", "b"], "val": [], "test": ["c"]})
-    return Recipe(PLAN, ["cell", "nucleus"], 64, "percentile", "mask_rcnn", POINT, data)
+    sizes = LearnedSizes({"cell": [20.0, 30.0, 45.5]}, {"cell": [10.0, 15.0, 22.75]}, 0.25)
+    return Recipe(PLAN, ["cell", "nucleus"], 64, "percentile", "mask_rcnn", POINT, data, sizes=sizes)
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +138,7 @@ def test_weights_that_are_not_finite_are_refused(
     [
         (lambda plain: plain.pop("categories"), "lacks categories"),
         (lambda plain: plain.update(hook="x"), "unknown entry hook"),
-        (lambda plain: plain.update(version=3), "is of version 3"),
+        (lambda plain: plain.update(version=4), "is of version 4"),
         (lambda plain: plain.update(categories=[]), "different names"),
         (lambda plain: plain.update(categories=["a", "a"]), "different names"),
         (lambda plain: plain.update(intensity="log"), "full_range or percentile"),
@@ -146,6 +147,11 @@ def test_weights_that_are_not_finite_are_refused(
         (lambda plain: plain["operating_point"].pop("nms"), "operating_point .* lacks nms"),
         (lambda plain: plain["operating_point"].update(min_score=2.0), "min_score=2.0 must be"),
         (lambda plain: plain["data"].update(splits={"train": "a"}), "splits that are not lists"),
+        (lambda plain: plain.pop("sizes"), "lacks sizes"),
+        (lambda plain: plain["sizes"].pop("network"), "sizes of .* lacks network"),
+        (lambda plain: plain["sizes"]["source"].update(tree=[1.0, 2.0, 3.0]), "three rising diameters"),
+        (lambda plain: plain["sizes"]["network"].update(cell=[3.0, 2.0, 4.0]), "three rising diameters"),
+        (lambda plain: plain["sizes"].update(pixel_size_um=-0.5), "pixel_size_um -0.5; it must be above 0"),
         (lambda plain: plain["network"]["head"].update(num_classes=5), "weights do not fit its network"),
         (lambda plain: plain["network"]["head"].update(colour=5), "MaskHead refuses its settings"),
         (lambda plain: plain["network"]["head"].update(channels="4"), "MaskHead refuses its settings"),
@@ -158,6 +164,12 @@ def test_recipes_with_missing_foreign_or_wrong_entries_are_refused_in_one_line(
     change(plain)
     with pytest.raises(InputError, match=message):
         load_network(save(tmp_path / "a.ckpt", state, plain))
+
+
+def test_a_recipe_of_version_2_is_read_and_knows_no_sizes(recipe: Recipe) -> None:
+    plain = recipe.to_plain() | {"version": 2}
+    del plain["sizes"]
+    assert read_recipe(plain, "old.ckpt") == replace(recipe, sizes=None)
 
 
 def test_what_is_no_weight_is_refused(tmp_path: Path, recipe: Recipe, state: dict[str, Tensor]) -> None:
