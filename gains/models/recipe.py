@@ -163,7 +163,7 @@ def _read_sizes(plain: dict[str, Any], categories: list[str], source: str) -> Le
 def _are_quantiles(values: Any) -> bool:
     if not isinstance(values, list) or len(values) != 3 or not all(isinstance(value, float) for value in values):
         return False
-    return 0 <= values[0] <= values[1] <= values[2] < math.inf
+    return bool(0 <= values[0] <= values[1] <= values[2] < math.inf)
 
 
 def _check_entries(plain: dict[str, Any], kinds: Mapping[str, tuple[type, ...]], what: str) -> None:
