@@ -66,7 +66,7 @@ def test_help_lists_settings_with_defaults_descriptions_and_the_chosen_option() 
 def test_arguments_of_the_trainer_need_no_plus(argument: str, status: int, tmp_path: Path) -> None:
     program = (
         "import sys; from gains import compose; from gains.errors import InputError; from pathlib import Path\n"
-        "from gains.typed import with_trainer_arguments; from gains.tasks.build import build_trainer\n"
+        "from gains.typed import with_trainer_arguments; from gains.tasks.trainer import build_trainer\n"
         "config = compose('train', 'logger=csv', *with_trainer_arguments('train', sys.argv[1:]))\n"
         "config.callbacks = {}\n"
         "try: print(build_trainer(config, Path('.')).limit_train_batches)\n"

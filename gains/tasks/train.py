@@ -16,19 +16,14 @@ from gains.models.checkpoint import load_network, read_checkpoint
 from gains.models.released import released
 from gains.reports.curves import plot_losses
 from gains.tasks import processes
-from gains.tasks.build import (
-    build_datamodule,
-    build_module,
-    build_trainer,
-    prepared_annotations,
-    set_from_data,
-    set_precision,
-)
+from gains.tasks.build import build_datamodule, build_module, prepared_annotations
 from gains.tasks.folders import begin, check_unused, run_folder, run_of
+from gains.tasks.from_data import set_from_data
 from gains.tasks.notices import silence_notices
 from gains.tasks.results import evaluate, print_places, report
 from gains.tasks.resuming import go_on, log_again
 from gains.tasks.splits import adapt_to_splits, evaluated_split
+from gains.tasks.trainer import build_trainer, set_precision
 from gains.tasks.tuning import check_tuning, tune
 from gains.training.checkpoints import LAST, OLDER, BestCheckpoint
 from gains.training.module import InstanceSegmentation

@@ -3,7 +3,8 @@ import pytest
 from gains.config import compose
 from gains.errors import InputError
 from gains.models.build import build_network
-from gains.tasks.build import fit_caps, set_precision
+from gains.tasks.from_data import fit_caps
+from gains.tasks.trainer import set_precision
 
 
 def test_proposals_follow_the_fullest_image() -> None:
