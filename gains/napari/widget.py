@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from magicgui.widgets import ComboBox, Container, FileEdit, FloatSpinBox, Label, ProgressBar, PushButton, SpinBox
+from magicgui.widgets import ComboBox, Container, FileEdit, FloatSpinBox, Label, ProgressBar, PushButton
 from magicgui.widgets import create_widget as create
 from napari.layers import Image, Labels, Layer
 from napari.qt.threading import GeneratorWorkerSignals, WorkerBase
@@ -38,7 +38,7 @@ class SegmentWidget(Container):  # type: ignore[misc]  # napari is an extra, of 
         self.diameter = FloatSpinBox(label="object diameter", min=0, max=10000, step=1)
         self.threshold = FloatSpinBox(label="score threshold", min=0, max=1, step=0.05)
         self.intensity = ComboBox(label="intensity", choices=[AS_TRAINED, "full_range", "percentile"])
-        self.tile = SpinBox(label="tile", min=0, max=100000, step=32)
+        self.tile = FloatSpinBox(label="tile", min=0, max=100000, step=32)
         self.run_button, self.cancel_button = PushButton(text="Run"), PushButton(text="Cancel", enabled=False)
         self.progress = ProgressBar(min=0, max=100, value=0, label="progress")
         self.folder = FileEdit(label="save to", mode="d", value=Path.home() / "corrections")
@@ -54,6 +54,7 @@ class SegmentWidget(Container):  # type: ignore[misc]  # napari is an extra, of 
         )
         for number in (self.diameter, self.threshold, self.tile):
             number.native.setSpecialValueText(AS_TRAINED)
+        self.tile.native.setDecimals(0)
         self.status.native.setWordWrap(True)
         self.model.changed.connect(self._show_file)
         self.run_button.changed.connect(self.run)
@@ -119,9 +120,12 @@ class SegmentWidget(Container):  # type: ignore[misc]  # napari is an extra, of 
         for earlier in self.viewer.layers:
             if earlier.metadata.get(PLANE, "").startswith(str(layer.unique_id)):
                 earlier.visible = False
-        place = {"scale": layer.scale[-2:], "translate": layer.translate[-2:]}
-        for made in result_layers(found, job.image, job.name, metadata, place, pixel_size_um(layer)):
+        place = {name: getattr(layer, name)[-2:] for name in ("scale", "translate", "units")}
+        added = [
             self.viewer.add_layer(Layer.create(*made))
+            for made in result_layers(found, job.image, job.name, metadata, place, pixel_size_um(layer))
+        ]
+        self.viewer.layers.selection.active = added[0]  # ready to be painted in, while the outlines lie on top
         self._say("\n".join([f"{len(found)} objects; {HINT}", *notes]))
 
     def _checkpoint(self) -> str:
@@ -133,7 +137,7 @@ class SegmentWidget(Container):  # type: ignore[misc]  # napari is an extra, of 
 
     def _settings(self) -> dict[str, Any]:
         """What is not left as trained."""
-        values = {"tile": self.tile.value, "score_threshold": self.threshold.value}
+        values = {"tile": int(self.tile.value), "score_threshold": self.threshold.value}
         values |= {"object_diameter": self.diameter.value} if HAS_DIAMETER else {}
         chosen = {name: value for name, value in values.items() if value}
         return chosen if self.intensity.value == AS_TRAINED else {**chosen, "intensity": self.intensity.value}

@@ -100,12 +100,14 @@ def test_a_run_adds_layers_with_measurements(viewer: Any, tmp_path: Path, loaded
     assert isinstance(nucleus, Labels)
     assert isinstance(shapes, Shapes)
     assert (nucleus.scale == [0.5, 0.5]).all()
+    assert nucleus.units == shapes.units == layer.units
     assert len(shapes.data) == len(shapes.features) == 3
     value = cytoplasm.data[22, 28]
     row = cytoplasm.features.set_index("index").loc[value]
     assert row["area"] == (cytoplasm.data == value).sum()
     assert row["area_um2"] == row["area"] / 4
     assert widget.status.value.startswith("3 objects")
+    assert viewer.layers.selection.active is nucleus
 
 
 def test_corrected_layers_are_saved_for_prepare(viewer: Any, tmp_path: Path, loaded: list[dict[str, Any]]) -> None:
