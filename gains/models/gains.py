@@ -11,19 +11,12 @@ with mask logits m, mask target t, anomaly target a and predicted anomaly e of e
 runs only where its maps are asked for. Nothing is left out; each part switches off for the ablation table. Where figure
 and released code part ways (``fusion``), both are there and the figure is the default.
 
-Ours, and the default; ``experiment=paper_*`` has it as published:
-
-- The anomaly branch refines the mask (``refine``). A second predictor reads the branch's features and corrects the mask
-  head's logits f: m = f + r. L_MR is about m, f gets the plain mask loss beside it, and inference draws m:
-
-      L = L_RPN + L_box + w (mean(a BCE(m, t)) + mean(BCE(f, t))) + mean((e - a)^2)
-
-- The anomaly branch starts at the maps' background, 1 (``start``; the release: 0).
-- The factor w of the mask loss is 1 (``mask_weight``; the release: 0.75), and the maps' gain is 2 (the release: 0.5 to
-  0.8): the re-weighting then has something to say where maps are faint.
-
 Different from the release, beside what :mod:`gains.models.mask_rcnn` says of all two-stage methods:
 
+- The anomaly branch starts at the maps' background, 1 (``start``; the release: 0).
+- The factor of the mask loss is 3 (``mask_weight``; the release: 0.75), and the maps' gain is 2 (``dataset.gamm.gain``;
+  the release: 0.5 to 0.8, and up to 2 as its rule of thumb): found on validation data of short runs from scratch, see
+  ``docs/results.md``. ``experiment=paper_*`` has all three as released.
 - The fusion unit's convolutions start from He's normal weights and zero bias, as those of the mask head do; the release
   leaves them at torch's default, uniform by fan-in with random biases.
 """
@@ -37,7 +30,7 @@ from torch.nn import functional as F
 from gains.contract import Target
 from gains.models.mask_rcnn import MaskBranch
 from gains.models.parts.layers import conv_stack
-from gains.models.parts.roi.mask_head import MaskHead, MaskPredictor, mask_loss, mask_targets, own_class, roi_targets
+from gains.models.parts.roi.mask_head import MaskHead, mask_loss, mask_targets, own_class, roi_targets
 from gains.models.parts.roi.sampling import RoISamples
 
 Fusion = Literal["sum", "concat"]
@@ -94,14 +87,9 @@ class AnomalyBranch(nn.Module):
         assert bias is not None
         nn.init.constant_(bias, start)
 
-    def features(self, roi_features: Tensor, mask_features: Tensor) -> Tensor:
-        """Features ``(P, C, 14, 14)`` from which the anomaly is predicted."""
-        features: Tensor = self.head.trunk(self.fusion(roi_features, mask_features))
-        return features
-
     def forward(self, roi_features: Tensor, mask_features: Tensor) -> Tensor:
         """Anomaly value per class ``(P, K, 28, 28)``, without activation; the background level is 1."""
-        values: Tensor = self.head.predictor(self.features(roi_features, mask_features))
+        values: Tensor = self.head(self.fusion(roi_features, mask_features))
         return values
 
 
@@ -112,15 +100,14 @@ class GAInSMaskBranch(MaskBranch):
         head: class logits from RoI features.
         anomaly: predicts anomaly maps; None leaves the branch out (ablation).
         reweight: weight the mask loss with the anomaly target (L_MR); off gives the plain mask loss (ablation).
-        mask_weight: factor of the mask losses in the total.
+        mask_weight: factor of the mask loss in the total.
         anomaly_weight: factor of L_GA in the total.
         anomaly_rois_per_image: the anomaly branch trains on at most that many of an image's foreground RoIs, drawn at
-            random; None takes all. Where it refines the mask, the refined mask trains on these too.
+            random; None takes all.
         predict_anomaly: add predicted anomaly maps to the detections.
-        refine: the anomaly branch's features correct the mask, in training and at inference.
 
     Raises:
-        ValueError: if maps are to be predicted, or masks refined, without an anomaly branch.
+        ValueError: if maps are to be predicted without an anomaly branch.
     """
 
     def __init__(
@@ -132,55 +119,42 @@ class GAInSMaskBranch(MaskBranch):
         anomaly_weight: float = 1.0,
         anomaly_rois_per_image: int | None = None,
         predict_anomaly: bool = False,
-        refine: bool = False,
     ) -> None:
         super().__init__(head)
-        for name, wanted in {"predict_anomaly": predict_anomaly, "refine": refine}.items():
-            if wanted and anomaly is None:
-                raise ValueError(
-                    f"{name}=true needs the anomaly branch, which model.network.mask.anomaly=null leaves out"
-                )
+        if predict_anomaly and anomaly is None:
+            raise ValueError(
+                "predict_anomaly=true needs the anomaly branch, which model.network.mask.anomaly=null leaves out"
+            )
         self.anomaly = anomaly
         self.reweight = reweight
         self.mask_weight = mask_weight
         self.anomaly_weight = anomaly_weight
         self.anomaly_rois_per_image = anomaly_rois_per_image
         self.predict_anomaly = predict_anomaly
-        logits = head.predictor.logits
-        self.refiner = MaskPredictor(logits.in_channels, logits.out_channels) if refine else None
 
     def roi_losses(self, pooled: Tensor, samples: RoISamples, targets: list[Target]) -> dict[str, Tensor]:
-        """Weighted L_MR as ``loss_mask``; where the branch is there weighted L_GA as ``loss_anomaly``, and where it
-        refines the mask the plain loss of the mask before as ``loss_mask_first``."""
-        labels, target = torch.cat(samples.labels), mask_targets(samples, targets)
+        """Weighted L_MR as ``loss_mask``, and weighted L_GA as ``loss_anomaly`` where the branch is there."""
+        labels = torch.cat(samples.labels)
         mask_features = self.head.trunk(pooled)
         logits = self.head.predictor(mask_features)
-        weight = None
-        if self.reweight:
-            weight = roi_targets(samples, targets, lambda instance: instance["anomaly"])
-        if self.anomaly is None:
-            return {"loss_mask": self.mask_weight * mask_loss(logits, labels, target, weight)}
-        losses = {}
-        if self.refiner is None:
-            losses["loss_mask"] = self.mask_weight * mask_loss(logits, labels, target, weight)
-        else:
-            losses["loss_mask_first"] = self.mask_weight * mask_loss(logits, labels, target)
-        rows = self._anomaly_rows(samples)
-        features = self.anomaly.features(pooled[rows], mask_features[rows])
-        labels, weight = labels[rows], None if weight is None else weight[rows]
-        if self.refiner is not None:
-            refined = logits[rows] + self.refiner(features)
-            losses["loss_mask"] = self.mask_weight * mask_loss(refined, labels, target[rows], weight)
-        maps = roi_targets(samples, targets, lambda instance: instance["anomaly"])[rows] if weight is None else weight
-        predicted = self.anomaly.head.predictor(features)
-        losses["loss_anomaly"] = self.anomaly_weight * anomaly_loss(predicted, labels, maps)
+        anomaly = None
+        if self.reweight or self.anomaly is not None:
+            anomaly = roi_targets(samples, targets, lambda target: target["anomaly"])
+        weight = anomaly if self.reweight else None
+        losses = {"loss_mask": self.mask_weight * mask_loss(logits, labels, mask_targets(samples, targets), weight)}
+        if self.anomaly is not None and anomaly is not None:
+            rows = self._anomaly_rows(samples)
+            if rows is not None:
+                pooled, mask_features, labels, anomaly = pooled[rows], mask_features[rows], labels[rows], anomaly[rows]
+            predicted = self.anomaly(pooled, mask_features)
+            losses["loss_anomaly"] = self.anomaly_weight * anomaly_loss(predicted, labels, anomaly)
         return losses
 
-    def _anomaly_rows(self, samples: RoISamples) -> Tensor | slice:
-        """Rows of the RoIs on which the anomaly branch trains."""
+    def _anomaly_rows(self, samples: RoISamples) -> Tensor | None:
+        """Rows of the RoIs on which the anomaly branch trains, or None for all of them."""
         limit = self.anomaly_rois_per_image
         if limit is None:
-            return slice(None)
+            return None
         rows, begin = [], 0
         for labels in samples.labels:
             rows.append(begin + torch.randperm(len(labels), device=labels.device)[:limit])
@@ -188,18 +162,14 @@ class GAInSMaskBranch(MaskBranch):
         return torch.cat(rows)
 
     def roi_masks(self, pooled: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """As Mask R-CNN's, refined by the anomaly branch where that is so configured, with ``anomaly_maps (D, 28, 28)``
-        on each detection's box where they are asked for."""
-        if self.anomaly is None or not (self.predict_anomaly or self.refiner):
+        """As Mask R-CNN's, with ``anomaly_maps (D, 28, 28)`` on each detection's box where they are asked for."""
+        if not self.predict_anomaly or self.anomaly is None:
             return super().roi_masks(pooled, labels)
         mask_features = self.head.trunk(pooled)
-        logits, features = self.head.predictor(mask_features), self.anomaly.features(pooled, mask_features)
-        if self.refiner is not None:
-            logits = logits + self.refiner(features)
-        found = {"mask_probabilities": own_class(logits, labels).float().sigmoid()}
-        if self.predict_anomaly:
-            found["anomaly_maps"] = own_class(self.anomaly.head.predictor(features), labels).float()
-        return found
+        return {
+            "mask_probabilities": own_class(self.head.predictor(mask_features), labels).float().sigmoid(),
+            "anomaly_maps": own_class(self.anomaly(pooled, mask_features), labels).float(),
+        }
 
 
 def anomaly_loss(values: Tensor, labels: Tensor, target: Tensor) -> Tensor:

@@ -112,11 +112,6 @@ def test_sampled_anomaly_rois_estimate_the_full_loss() -> None:
     assert enough["loss_anomaly"].item() == pytest.approx(everything["loss_anomaly"].item(), rel=1e-5)
     one = branch(anomaly_rois_per_image=1).losses(features, samples, [(64, 64)], targets)
     assert one["loss_mask"].item() == pytest.approx(everything["loss_mask"].item(), rel=1e-6)
-    refined = branch(refine=True).losses(features, samples, [(64, 64)], targets)
-    found = branch(refine=True, anomaly_rois_per_image=3).losses(features, samples, [(64, 64)], targets)
-    assert {name: loss.item() for name, loss in found.items()} == pytest.approx(
-        {name: loss.item() for name, loss in refined.items()}, rel=1e-5
-    )
 
 
 def test_losses_stay_what_they_were() -> None:
@@ -128,48 +123,12 @@ def test_losses_stay_what_they_were() -> None:
     assert found == pytest.approx({"loss_mask": 0.85101, "loss_anomaly": 9.26302}, rel=1e-3)
 
 
-def test_losses_of_the_refined_form_stay_what_they_were() -> None:
-    torch.manual_seed(5)
-    features, samples, targets = scene()
-    module = branch(mask_weight=1.0, refine=True)
-    make_decided(module)
-    found = {name: loss.item() for name, loss in module.losses(features, samples, [(64, 64)], targets).items()}
-    assert found == pytest.approx({"loss_mask_first": 1.15510, "loss_mask": 2.25782, "loss_anomaly": 1.75855}, rel=1e-3)
-
-
-def test_the_refined_mask_is_the_first_and_what_the_branch_adds() -> None:
-    features, samples, targets = scene()
-    module, sizes = branch(mask_weight=1.0, refine=True, reweight=False), [(64, 64)]
-    detections = [{"boxes": samples.boxes[0][:3], "labels": samples.labels[0][:3], "scores": torch.ones(3)}]
-    torch.nn.init.zeros_(module.refiner.logits.weight)
-    losses = module.losses(features, samples, sizes, targets)
-    assert losses["loss_mask"].item() == pytest.approx(losses["loss_mask_first"].item(), rel=1e-6)
-    first = MaskBranch(module.head).predict(features, detections, sizes)[0]["mask_probabilities"]
-    assert torch.equal(module.predict(features, detections, sizes)[0]["mask_probabilities"], first)
-    torch.nn.init.constant_(module.refiner.logits.bias, 0.7)
-    refined = module.predict(features, detections, sizes)[0]["mask_probabilities"]
-    torch.testing.assert_close(refined.logit(), first.logit() + 0.7, rtol=1e-4, atol=1e-4)
-
-
-def test_the_refined_mask_teaches_the_branch_and_is_weighted_by_the_maps() -> None:
-    features, samples, targets = scene()
-    module = branch(refine=True)
-    losses = module.losses(features, samples, [(64, 64)], targets)
-    plain = branch(refine=True, reweight=False).losses(features, samples, [(64, 64)], targets)
-    assert 1 < losses["loss_mask"].item() / plain["loss_mask"].item() < 1.5  # maps lie between 1 and 1.5
-    assert losses["loss_mask_first"].item() == pytest.approx(plain["loss_mask_first"].item(), rel=1e-6)
-    losses["loss_mask"].backward()
-    assert module.anomaly.fusion.convs[0].weight.grad.abs().sum() > 0
-    assert module.anomaly.head.predictor.logits.weight.grad is None
-
-
-@pytest.mark.parametrize("refine", [False, True])
-def test_no_foreground_gives_zero_and_keeps_the_graph(refine: bool) -> None:
+def test_no_foreground_gives_zero_and_keeps_the_graph() -> None:
     features, samples, targets = scene()
     background = RoISamples(samples.boxes, [torch.zeros(4, dtype=torch.int64)], samples.matched, samples.matched_boxes)
-    module = branch(refine=refine)
+    module = branch()
     losses = module.losses(features, background, [(64, 64)], targets)
-    assert [loss.item() for loss in losses.values()] == [0] * (2 + refine)
+    assert [loss.item() for loss in losses.values()] == [0, 0]
     sum(losses.values()).backward()
     assert all(parameter.grad is not None for parameter in module.parameters())
 
@@ -184,7 +143,7 @@ def test_branch_runs_at_inference_only_where_maps_are_asked_for(monkeypatch: pyt
     def fail(*_: object) -> None:
         raise AssertionError("the anomaly branch ran")
 
-    monkeypatch.setattr(AnomalyBranch, "features", fail)
+    monkeypatch.setattr(AnomalyBranch, "forward", fail)
     plain = silent.predict(features, detections, [(64, 64)])[0]
     assert torch.equal(plain["mask_probabilities"], found["mask_probabilities"])
 
@@ -209,8 +168,6 @@ def test_wrong_settings_are_named() -> None:
         FusionUnit(4, 6, "sum")
     with pytest.raises(ValueError, match="predict_anomaly"):
         branch(with_anomaly=False, predict_anomaly=True)
-    with pytest.raises(ValueError, match="refine=true needs the anomaly branch"):
-        branch(with_anomaly=False, refine=True)
 
 
 def test_own_class_picks_each_rois_map() -> None:
