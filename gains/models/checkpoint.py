@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from gains.errors import InputError
 from gains.files import replacing
 from gains.models.build import build_plan
+from gains.models.packing import unpack
 from gains.models.recipe import Recipe, read_recipe
 from gains.models.safetensors_file import SUFFIX, read_safetensors
 from gains.operating_point import OperatingPoint
@@ -79,7 +80,8 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
             f"{source} has {len(broken)} tensors that are not finite (first: {broken[0]}): its training diverged; "
             "use an earlier checkpoint, or train with a lower learning rate"
         )
-    return Checkpoint(recipe, {name.removeprefix(PREFIX): value for name, value in state.items()}, content)
+    weights = {name.removeprefix(PREFIX): value for name, value in unpack(state).items()}
+    return Checkpoint(recipe, weights, content)
 
 
 def _read(path: Path, source: str) -> Any:

@@ -1,4 +1,4 @@
-"""A released file predicts as its checkpoint does, in half the bytes, and damage to it is noticed."""
+"""A released file predicts as its checkpoint does, in a quarter of the bytes, and damage to it is noticed."""
 
 import json
 import random
@@ -16,8 +16,9 @@ from gains.config import compose
 from gains.errors import InputError
 from gains.models.build import build_plan, network_plan
 from gains.models.checkpoint import load_network, read_checkpoint, seal
+from gains.models.packing import pack, unpack
 from gains.models.recipe import Recipe
-from gains.models.release import halved, release
+from gains.models.release import release
 from gains.models.safetensors_file import read_safetensors, write_safetensors
 from gains.models.weights import load_weights
 
@@ -57,18 +58,18 @@ def test_it_predicts_as_the_checkpoint_does(checkpoint: Path, released: Path) ->
     image = torch.rand(3, 96, 96)
     with torch.inference_mode():
         one, other = whole.backbone(image[None])["0"], half.backbone(image[None])["0"]
-        assert (one - other).abs().max() < 0.01 * one.abs().max()
+        assert (one - other).abs().max() < 0.05 * one.abs().max()
         pooled = torch.rand(2, 16, 7, 7)
         trunks = [network.mask.head.trunk(pooled) for network in (whole, half)]
-        assert (trunks[0] - trunks[1]).abs().max() < 0.01 * trunks[0].abs().max()
+        assert (trunks[0] - trunks[1]).abs().max() < 0.05 * trunks[0].abs().max()
         (first,), (second,) = whole([image]), half([image])
     assert len(first["scores"]) > 0
     assert abs(len(first["scores"]) - len(second["scores"])) <= 0.1 * len(first["scores"])
-    assert abs(float(first["scores"][0]) - float(second["scores"][0])) < 1e-3
+    assert abs(float(first["scores"][0]) - float(second["scores"][0])) < 0.01
 
 
-def test_it_is_half_the_size(checkpoint: Path, released: Path) -> None:
-    assert released.stat().st_size < 0.55 * checkpoint.stat().st_size
+def test_it_is_a_quarter_of_the_size(checkpoint: Path, released: Path) -> None:
+    assert released.stat().st_size < 0.3 * checkpoint.stat().st_size
 
 
 def test_a_training_starts_from_it(checkpoint: Path, released: Path) -> None:
@@ -78,7 +79,7 @@ def test_a_training_starts_from_it(checkpoint: Path, released: Path) -> None:
     assert filled.missing == []
     assert (filled.kept, filled.new) == (["nucleus"], ["debris"])
     trained = read_checkpoint(checkpoint).weights["mask.head.trunk.0.weight"]
-    assert torch.equal(network.state_dict()["mask.head.trunk.0.weight"], trained.half().float())
+    assert (network.state_dict()["mask.head.trunk.0.weight"] - trained).abs().max() <= trained.abs().max() / 254 * 1.001
 
 
 def test_a_flipped_bit_is_noticed_or_changes_nothing(released: Path) -> None:
@@ -117,10 +118,21 @@ def test_tensors_of_somebody_else_are_no_checkpoint(tmp_path: Path) -> None:
         read_checkpoint(tmp_path / "b.safetensors")
 
 
-def test_values_too_large_for_half_precision_are_refused() -> None:
-    assert halved({"a.bias": torch.tensor([1e5])})["a.bias"] == 1e5
-    with pytest.raises(InputError, match=r"a\.weight has values beyond those of half precision"):
-        halved({"a.weight": torch.tensor([[1e5]])})
+def test_packing_loses_half_a_step_of_each_channel_at_most() -> None:
+    torch.manual_seed(0)
+    kernel = torch.randn(5, 3, 2, 2) * torch.tensor([1e-6, 1.0, 1e6, 0.0, 1e-40]).reshape(-1, 1, 1, 1)
+    weights = {"a.weight": kernel, "a.bias": torch.randn(5), "n": torch.tensor(3), "a.weights": torch.tensor([7])}
+    packed = pack(weights)
+    assert packed["a.weight"].dtype == torch.int8
+    again = unpack(packed)
+    assert again.keys() == weights.keys()
+    largest = kernel.abs().amax(dim=(1, 2, 3), keepdim=True)
+    assert ((again["a.weight"] - kernel).abs() <= largest / 254 * 1.0001).all()
+    assert torch.equal(again["a.weight"][3], kernel[3])
+    assert torch.equal(again["a.bias"], weights["a.bias"])
+    assert unpack(weights).keys() == weights.keys()
+    with pytest.raises(InputError, match=r"a\.weight has values that are not finite"):
+        pack({"a.weight": torch.tensor([[1.0, float("inf")]])})
 
 
 def test_the_script_writes_the_file_and_its_entry(checkpoint: Path, tmp_path: Path) -> None:
