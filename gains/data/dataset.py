@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,6 +17,7 @@ from gains.contract import Target
 from gains.data.augmentation import Augmentation, Augmented
 from gains.data.sampler import Draw
 from gains.errors import InputError
+from gains.formats.coco import Id, whole_numbers
 from gains.images.files import read_image
 from gains.images.intensity import Intensity, known_values, to_unit_rgb, value_range
 from gains.images.options import MAX_PIXELS, ReadOptions
@@ -45,19 +46,21 @@ class Annotations:
 
     Attributes:
         root: the prepared folder.
-        images: COCO image entries by name (file name without suffix).
+        images: COCO image entries by name (file name without suffix); an id that is text is replaced by a number.
         objects: COCO annotations by image name, those of the used categories.
         categories: used category names; position + 1 is the label.
         category_ids: COCO category id of each label, in order.
         info: where the data set comes from.
+        image_ids: the id that the file gives an image, by the number it goes by here.
     """
 
     root: Path
     images: dict[str, dict[str, Any]]
     objects: dict[str, list[dict[str, Any]]]
     categories: list[str]
-    category_ids: list[int]
+    category_ids: Sequence[Id]
     info: dict[str, Any]
+    image_ids: dict[int, Id] = field(default_factory=dict)
 
     def fingerprint(self) -> str:
         """SHA-256 of ``annotations.json``."""
@@ -106,13 +109,15 @@ def load_annotations(root: Path, categories: Sequence[str] | None = None) -> Ann
     if unknown:
         raise InputError(f"{path} has no category {unknown[0]!r}; it has {', '.join(ids)}")
     label = {ids[name]: index + 1 for index, name in enumerate(names)}
-    images = {Path(entry["file_name"]).stem: entry for entry in coco["images"]}
-    name_of = {entry["id"]: name for name, entry in images.items()}
+    numbers = whole_numbers(entry["id"] for entry in coco["images"])
+    images = {Path(entry["file_name"]).stem: {**entry, "id": numbers[entry["id"]]} for entry in coco["images"]}
+    name_of = {entry["id"]: Path(entry["file_name"]).stem for entry in coco["images"]}
     objects: dict[str, list[dict[str, Any]]] = {name: [] for name in images}
     for annotation in coco["annotations"]:
         if annotation["category_id"] in label:
             objects[name_of[annotation["image_id"]]].append({**annotation, "label": label[annotation["category_id"]]})
-    return Annotations(root, images, objects, names, [ids[name] for name in names], coco.get("info", {}))
+    called = {number: name for name, number in numbers.items()}
+    return Annotations(root, images, objects, names, [ids[name] for name in names], coco.get("info", {}), called)
 
 
 class InstanceDataset(Dataset[tuple[Tensor, Target]]):

@@ -15,6 +15,7 @@ from gains.data.source import ImageRecord, Instance, Source
 from gains.data.splits import SPLITS, read_groups, split_by_ratio
 from gains.errors import InputError
 from gains.files import replacing_folder
+from gains.formats.coco import Id
 from gains.images.files import write_image
 from gains.images.options import ReadOptions
 
@@ -103,9 +104,9 @@ def check_root(root: Path, overwrite: bool) -> None:
         raise InputError(f"{root} is not a prepared data set and is not overwritten; choose another dataset.root")
 
 
-def category_numbers(source: Source, names: Sequence[str]) -> dict[str, int]:
+def category_numbers(source: Source, names: Sequence[str]) -> dict[str, Id]:
     """COCO category id of each name that is kept: the source's own, or counted from 1."""
-    own: Sequence[int] | None = getattr(source, "category_ids", None)
+    own: Sequence[Id] | None = getattr(source, "category_ids", None)
     if own is None:
         return {name: index + 1 for index, name in enumerate(names)}
     ids = dict(zip(source.categories, own, strict=True))
@@ -113,7 +114,7 @@ def category_numbers(source: Source, names: Sequence[str]) -> dict[str, int]:
 
 
 def write_records(
-    records: Iterable[ImageRecord], folder: Path, ids: Mapping[str, int]
+    records: Iterable[ImageRecord], folder: Path, ids: Mapping[str, Id]
 ) -> tuple[dict[str, Any], dict[str, list[str]] | None]:
     """Write the images and collect their annotations.
 
@@ -149,7 +150,7 @@ def write_records(
     return coco, official_division(sides)
 
 
-def image_entry(record: ImageRecord, image_id: int) -> dict[str, Any]:
+def image_entry(record: ImageRecord, image_id: Id) -> dict[str, Any]:
     """COCO entry of an image; PNG, or TIFF for float pixels."""
     suffix = ".tif" if record.pixels.dtype == np.float32 else ".png"
     height, width = record.pixels.shape[:2]

@@ -1,12 +1,15 @@
 """What every input format is turned into: images with instance masks, before anything is written."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy.typing as npt
 
+from gains.formats.faults import SHOWN, Faults
 from gains.rle import RLE
+
+Each = TypeVar("Each")
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ class ImageRecord:
     instances: list[Instance]
     split: str | None = None
     extra: dict[str, Any] = field(default_factory=dict)
-    number: int | None = None
+    number: int | str | None = None
 
 
 class Source(Protocol):
@@ -57,3 +60,26 @@ class Source(Protocol):
 
     def __iter__(self) -> Iterator[ImageRecord]:
         """Records one at a time, in a fixed order, never all in memory."""
+
+
+def read_each(items: Iterable[Each], read: Callable[[Each], ImageRecord], owner: str) -> Iterator[ImageRecord]:
+    """Records of the items that are sound; what is wrong with the others is told at once, when all were tried.
+
+    Args:
+        items: what ``read`` takes.
+        read: reads one record.
+        owner: the data set, as a message calls it.
+
+    Raises:
+        InputError: at the end if anything was wrong, or once there are as many faults as a message shows.
+    """
+    faults = Faults(owner)
+    for item in items:
+        if len(faults.found) == SHOWN:
+            faults.found.append("further files were not tried")
+            break
+        records: list[ImageRecord] = []
+        with faults.collected():
+            records.append(read(item))
+        yield from records
+    faults.check()

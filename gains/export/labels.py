@@ -7,6 +7,7 @@ import json
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,7 @@ import tifffile
 
 from gains.export.export import Export
 from gains.files import replacing
+from gains.formats.layers import CATEGORIES, number_ranges
 from gains.instances import Instances
 from gains.masks import InstanceCrops
 from gains.overlaps import overlapping_pairs, window
@@ -44,14 +46,17 @@ def write_labels(path: Path, export: Export) -> None:
 def write_label_layers(path: Path, export: Export) -> None:
     """A multi-page label TIFF that keeps overlaps: every instance is whole on exactly one page.
 
-    Instances that overlap are on different pages; without overlaps there is one. Otherwise as :func:`write_labels`.
+    Instances that overlap are on different pages; without overlaps there is one. The ImageDescription tag names the
+    ids of each category. Otherwise as :func:`write_labels`.
     """
+    instances = export.instances
     note = {
         "software": "gains",
         "values": "0 background, k the instance of id k",
         "overlaps": "kept: instances that overlap are on different pages",
+        CATEGORIES: number_ranges(instances.categories, instances.labels),
     }
-    _write(path, export, layers(export.instances), note)
+    _write(path, export, layers(instances), note)
 
 
 def write_category_labels(path: Path, export: Export) -> None:
@@ -133,7 +138,7 @@ def _ids(indices: IntArray) -> str:
     return " ".join(map(str, np.sort(indices) + 1)) or "none"
 
 
-def _write(path: Path, export: Export, pages: list[IntArray], note: dict[str, str]) -> None:
+def _write(path: Path, export: Export, pages: list[IntArray], note: dict[str, Any]) -> None:
     instances = export.instances
     per_cm = None if export.pixel_size_um is None else (1e4 / export.pixel_size_um,) * 2
     dtype = np.uint16 if len(instances) <= np.iinfo(np.uint16).max else np.uint32

@@ -31,7 +31,7 @@ class FolderFiles:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         paths = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if is_file(path))
-        self.names = sorted(name for name in paths if not _is_junk(name))
+        self.names = sorted(name for name in paths if not is_junk(name))
 
     def read(self, name: str) -> bytes:
         """The bytes of one file."""
@@ -67,7 +67,7 @@ class ZipFiles:
             check_relative(entry, str(path))
         # Some programs write the backslashes of their system, and folders as empty entries that end in one.
         self.entries = {entry.replace("\\", "/"): entry for entry in entries if not entry.endswith("\\")}
-        self.names = sorted(name for name in self.entries if not _is_junk(name))
+        self.names = sorted(name for name in self.entries if not is_junk(name))
 
     def read(self, name: str) -> bytes:
         """The bytes of one entry, its checksum verified."""
@@ -117,10 +117,12 @@ def check_relative(name: str, owner: str) -> None:
     if not path.parts:
         raise InputError(f"{owner} names a file {name!r}, which is no name")
     if path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
-        raise InputError(f"{owner} names the file {name!r}, which lies outside of it; it is not read")
+        raise InputError(
+            f"{owner} names the file {name!r}, which lies outside of it; write it relative to the folder of the images"
+        )
 
 
-def _is_junk(name: str) -> bool:
+def is_junk(name: str) -> bool:
     """Hidden files and the resource forks that macOS puts into archives."""
     return any(part.startswith((".", "__MACOSX")) for part in PurePosixPath(name).parts)
 

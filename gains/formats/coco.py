@@ -92,20 +92,37 @@ def read_coco(path: Path) -> CocoFile:
         InputError: with everything that is wrong in it.
     """
     lists = coco_lists(load_json(path), path)
-    categories = read_categories(lists["categories"], path, lists["annotations"])
     faults = Faults(str(path))
+    categories = read_categories(lists["categories"], path, lists["annotations"], faults)
     images = _images(lists["images"], path, faults)
+    # What belongs to an entry that is at fault itself would only repeat that.
+    at_fault = {to_id(entry.get("id")) for entry in lists["images"]} - images.keys()
     annotations = []
     for index, entry in enumerate(lists["annotations"]):
         with faults.collected():
-            where = f"{path}: {describe(entry, index, 'annotation')}"
-            image, category = place(entry, where, images, categories)
-            mask = to_rle(entry.get("segmentation"), images[image].size, where)
-            extra = {key: value for key, value in entry.items() if key not in STANDARD_ANNOTATION}
-            crowd = bool(entry.get("iscrowd", 0))
-            annotations.append(CocoAnnotation(image, categories[category], mask, read_box(entry, where), crowd, extra))
+            if to_id(entry.get("image_id")) not in at_fault and categories:
+                where = f"{path}: {describe(entry, index, 'annotation')}"
+                annotations.append(_annotation(entry, where, images, categories))
     faults.check()
     return CocoFile(path, categories, images, annotations)
+
+
+def _annotation(
+    entry: Mapping[str, Any], where: str, images: Mapping[Id, CocoImage], categories: Mapping[Id, str]
+) -> CocoAnnotation:
+    image, category = place(entry, where, images, categories)
+    mask = to_rle(entry.get("segmentation"), images[image].size, where)
+    crowd = _crowd(entry.get("iscrowd"), where)
+    extra = {key: value for key, value in entry.items() if key not in STANDARD_ANNOTATION}
+    return CocoAnnotation(image, categories[category], mask, read_box(entry, where), bool(crowd), extra)
+
+
+def _crowd(value: Any, where: str) -> int:
+    """Whether an entry is a crowd region: 0 or 1, also as text or as true and false; nothing is 0."""
+    number = int(value) if isinstance(value, bool) else to_id(value or 0)
+    if number not in (0, 1):
+        raise InputError(f"{where} has iscrowd {value!r}; it must be 0 (one object) or 1 (a crowd region)")
+    return int(number)
 
 
 def whole_numbers(ids: Iterable[Id]) -> dict[Id, int]:
@@ -132,32 +149,56 @@ def coco_lists(content: Any, path: Path) -> dict[str, list[dict[str, Any]]]:
 
 
 def read_categories(
-    entries: Sequence[Mapping[str, Any]], path: Path, annotations: Sequence[Mapping[str, Any]] = ()
+    entries: Sequence[Mapping[str, Any]],
+    path: Path,
+    annotations: Sequence[Mapping[str, Any]] = (),
+    faults: Faults | None = None,
 ) -> dict[Id, str]:
-    """Names by id, ascending.
+    """Names by id, ascending; space around a name and the normal form of its accents do not matter.
+
+    Args:
+        entries: of the list of categories.
+        path: of the file, for errors.
+        annotations: of the file.
+        faults: collect what is wrong; None refuses it.
 
     Raises:
         InputError: if there are none, one lacks its id, or two have one id or one name.
     """
+    collected = faults or Faults(str(path))
     used = {to_id(entry.get("category_id")) for entry in annotations}
     above = [(entry.get("supercategory"), entry.get("name")) for entry in entries]
     parents = {parent for parent, name in above if isinstance(parent, str) and parent != name}
     names: dict[Id, str] = {}
     for entry in entries:
-        number = to_id(entry.get("id"))
-        if number is None:
-            raise InputError(f"{path}: a category has id {entry.get('id')!r}; it needs an id and a name")
-        name = str(entry.get("name", number))
-        if number not in used and name in parents and len(entries) > 1:
-            continue  # the root that some tools write above the categories they mean
-        if number in names:
-            raise InputError(f"{path}: category id {number} occurs twice; ids must be unique")
-        if name in names.values():
-            raise InputError(f"{path}: two categories are called {name!r}; categories must differ in id and in name")
-        names[number] = name
-    if not names:
-        raise InputError(f"{path} declares no categories; at least one is needed")
+        with collected.collected():
+            number, name = _category(entry, path)
+            if number not in used and name in parents and len(entries) > 1:
+                continue  # the root that some tools write above the categories they mean
+            if number in names:
+                raise InputError(f"{path}: category id {number} occurs twice; ids must be unique")
+            same = name in names.values()
+            names[number] = name
+            if same:
+                raise InputError(
+                    f"{path}: two categories are called {name!r}; categories must differ in id and in name"
+                )
+    if not entries:
+        collected.found.append(f"{path} declares no categories; at least one is needed")
+    if faults is None:
+        collected.check()
     return dict(sorted(names.items(), key=lambda item: (isinstance(item[0], str), item[0])))
+
+
+def _category(entry: Mapping[str, Any], path: Path) -> tuple[Id, str]:
+    """Id and name of a category; without a name its id is that."""
+    number, name = to_id(entry.get("id")), entry.get("name")
+    if number is None:
+        raise InputError(f"{path}: a category has id {entry.get('id')!r}; it needs an id and a name")
+    if isinstance(name, bool) or not isinstance(name, (str, int, float, type(None))):
+        raise InputError(f"{path}: category {number} has the name {name!r}, which is no text")
+    called = "" if name is None else unicodedata.normalize("NFC", str(name)).strip()
+    return number, called or str(number)
 
 
 def _images(entries: Sequence[Mapping[str, Any]], path: Path, faults: Faults) -> dict[Id, CocoImage]:

@@ -1,22 +1,17 @@
-"""Files of drawn objects: GeoJSON as QuPath writes it, ImageJ ROI archives, labelme JSON."""
+"""Files of drawn objects in JSON: GeoJSON as QuPath writes it, and labelme's."""
 
-import io
+import base64
 import json
-import re
-import zipfile
-import zlib
+import math
 from typing import Any
 
+import imagecodecs
 import numpy as np
-import roifile
+import numpy.typing as npt
 
 from gains.errors import InputError
 from gains.formats.faults import Faults
-from gains.formats.polygons import Drawn, ring
-
-OWN_NAME = re.compile(r"\d+_(?P<category>.+)_\d\.\d+")
-"""Of ROIs that this program writes."""
-ROI_POLYGONS = (roifile.ROI_TYPE.POLYGON, roifile.ROI_TYPE.FREEHAND, roifile.ROI_TYPE.TRACED)
+from gains.formats.polygons import Drawn, Ring, ellipse, ring
 
 
 def read_geojson(data: bytes, where: str) -> list[Drawn]:
@@ -49,71 +44,84 @@ def _feature(feature: Any, where: str) -> Drawn:
     properties = feature.get("properties")
     classification = properties.get("classification") if isinstance(properties, dict) else None
     name = classification.get("name") if isinstance(classification, dict) else None
-    return Drawn(str(name or ""), [[ring(points, where) for points in part] for part in parts])
+    plane = geometry.get("plane")
+    position = tuple(plane.get(axis, 0) for axis in "zt") if isinstance(plane, dict) else (0, 0)
+    nucleus = ["nuclei of QuPath's cells are left out, the cells are read"] if feature.get("nucleusGeometry") else []
+    rings = [[ring(points, where) for points in part] for part in parts]
+    return Drawn(str(name or ""), rings, plane=position, remarks=nucleus)
 
 
 def read_labelme(data: bytes, where: str) -> list[Drawn]:
-    """Objects of a labelme file: polygons and rectangles; those of one label and ``group_id`` are one object.
+    """Objects of a labelme file: polygons, rectangles, circles and masks; those of one label and ``group_id`` are one.
 
     Raises:
-        InputError: with all shapes that are neither.
+        InputError: with all shapes that are no areas or damaged.
     """
     content = _json(data, where)
     shapes = content.get("shapes") if isinstance(content, dict) else None
     if not isinstance(shapes, list):
         raise InputError(f"{where} has no list of shapes, as labelme writes it")
-    grouped: dict[Any, list[Any]] = {}
+    grouped: dict[Any, tuple[list[list[Ring]], list[Pixels]]] = {}
     faults = Faults(where)
     for index, shape in enumerate(shapes):
         with faults.collected():
             called = f"{where}: shape {index + 1}"
             kind = shape.get("shape_type", "polygon") if isinstance(shape, dict) else None
-            if kind not in ("polygon", "rectangle"):
-                raise InputError(f"{called} is a {kind}, no polygon or rectangle; remove it or draw it as a polygon")
-            points = shape.get("points")
-            if kind == "rectangle" and isinstance(points, list) and len(points) == 2:
-                (left, top), (right, bottom) = ring([*points, points[0]], called)[:2]
-                points = [[left, top], [right, top], [right, bottom], [left, bottom]]
+            if kind not in AREAS:
+                raise InputError(f"{called} is a {kind}, no {AREA_NAMES}; remove it or draw it as a polygon")
             label, group = str(shape.get("label") or ""), shape.get("group_id")
-            grouped.setdefault((label, index if group is None else f"group {group}"), []).append([ring(points, called)])
+            key = (label, index if group is None else f"group {group}")
+            polygons, pixels = [], []
+            if kind == "mask":
+                pixels.append(_labelme_mask(shape, called))
+            else:
+                polygons.append([_labelme_ring(kind, shape.get("points"), called)])
+            known = grouped.setdefault(key, ([], []))
+            known[0].extend(polygons)
+            known[1].extend(pixels)
     faults.check()
-    return [Drawn(label, parts) for (label, _), parts in grouped.items()]
+    return [Drawn(label, polygons, pixels) for (label, _), (polygons, pixels) in grouped.items()]
 
 
-def read_rois(data: bytes, where: str) -> list[Drawn]:
-    """Objects of an archive of ImageJ ROIs; of names that this program gave, the category is kept.
+AREAS = ("polygon", "rectangle", "circle", "mask")
+AREA_NAMES = "polygon, rectangle, circle or mask"
 
-    Raises:
-        InputError: with all ROIs that are no areas or damaged.
-    """
-    found, faults = [], Faults(where)
+Pixels = tuple[npt.NDArray[np.bool_], tuple[int, int]]
+
+
+def _labelme_ring(kind: str, points: Any, where: str) -> Ring:
+    """The outline of a shape; a rectangle has two opposite corners, a circle its centre and a point on it."""
+    if kind == "circle" or (kind == "rectangle" and isinstance(points, list) and len(points) == 2):
+        if not isinstance(points, list) or len(points) != 2:
+            raise InputError(f"{where} is a circle, which has two points: its centre and one on it")
+        (ax, ay), (bx, by) = ring([*points, points[0]], where)[:2].tolist()
+        if kind == "circle":
+            radius = math.hypot(bx - ax, by - ay)
+            return ellipse((ax, ay), (radius, radius), where)
+        points = [[ax, ay], [bx, ay], [bx, by], [ax, by]]
+    return ring(points, where)
+
+
+def _labelme_mask(shape: dict[str, Any], where: str) -> Pixels:
+    """Pixels of a mask: a PNG in base64, and the corners of its place, both of them inside."""
+    (left, top), (right, bottom) = _corners(shape.get("points"), where)
     try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            for name in archive.namelist():
-                if name.lower().endswith(".roi"):
-                    with faults.collected():
-                        found.append(_roi(archive.read(name), f"{where}:{name}"))
-    except (OSError, zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, EOFError) as error:
-        raise InputError(f"{where} is not a readable zip archive: {error}") from None
-    faults.check()
-    return found
-
-
-def _roi(data: bytes, where: str) -> Drawn:
-    try:
-        roi = roifile.ImagejRoi.frombytes(data)
-        composite = roi.multi_coordinates is not None
-        kind, rings = roi.roitype, [np.asarray(part) for part in (roi.coordinates(multi=True) if composite else [])]
-        if not composite and kind in ROI_POLYGONS:
-            rings = [np.asarray(roi.coordinates())]
+        png = base64.b64decode(shape["mask"], validate=True)
+        size = int.from_bytes(png[20:24], "big"), int.from_bytes(png[16:20], "big")
+        if size != (bottom - top + 1, right - left + 1):
+            raise ValueError(f"its PNG is {size[0]}x{size[1]}, its place {bottom - top + 1}x{right - left + 1}")
+        mask = imagecodecs.png_decode(png)
     except Exception as error:  # a damaged file may raise anything
-        raise InputError(f"{where} is no readable ROI: {error}") from None
-    if not composite and kind == roifile.ROI_TYPE.RECT:
-        rings = [np.array([[roi.left, roi.top], [roi.right, roi.top], [roi.right, roi.bottom], [roi.left, roi.bottom]])]
-    if not rings:
-        raise InputError(f"{where} is a {kind.name}, no polygon, freehand area or rectangle; make it one in ImageJ")
-    named = OWN_NAME.fullmatch(roi.name or "")
-    return Drawn(named["category"] if named else "", [[ring(each, where) for each in rings]])
+        raise InputError(f"{where} has an unreadable mask: {error}") from None
+    if mask.ndim != 2:
+        raise InputError(f"{where} has a mask of shape {mask.shape}; it has one channel")
+    return mask != 0, (left, top)
+
+
+def _corners(points: Any, where: str) -> list[tuple[int, int]]:
+    if not isinstance(points, list) or len(points) != 2:
+        raise InputError(f"{where} is a mask, which has two points: its corners")
+    return [(int(x), int(y)) for x, y in ring([*points, points[0]], where)[:2].tolist()]
 
 
 def _json(data: bytes, where: str) -> Any:

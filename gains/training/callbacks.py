@@ -1,5 +1,6 @@
 """What happens beside training: pictures of validation images, predictions written at test time."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from gains.data.datamodule import InstanceDataModule
 from gains.data.dataset import Annotations
 from gains.drawing import anomaly_figure, save_image
 from gains.drawing.compared import comparison_figure
+from gains.formats.coco import Id
 from gains.images.intensity import to_shown
 from gains.plain import write_json
 from gains.training.module import InstanceSegmentation
@@ -122,10 +124,11 @@ class PredictionWriter(pl.Callback):
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write them."""
-        write_json(self.folder / "predictions.json", self.entries)
+        named = [{**entry, "image_id": self.annotations.image_ids[entry["image_id"]]} for entry in self.entries]
+        write_json(self.folder / "predictions.json", named)
 
 
-def coco_results(found: dict[str, Any], image_id: int, category_ids: list[int]) -> list[dict[str, Any]]:
+def coco_results(found: dict[str, Any], image_id: int, category_ids: Sequence[Id]) -> list[dict[str, Any]]:
     """Predictions of one image as entries of a COCO results list."""
     boxes = found["boxes"].cpu().tolist()
     return [

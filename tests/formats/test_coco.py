@@ -119,6 +119,46 @@ def test_crowds_alone_teach_nothing_unless_they_are_objects(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
+    ("value", "crowd"),
+    [(0, False), (1, True), ("0", False), ("1", True), (False, False), (True, True), (None, False), (1.0, True)],
+)
+def test_crowd_as_programs_write_it(tmp_path: Path, value: Any, crowd: bool) -> None:
+    coco = content()
+    coco["annotations"][0]["iscrowd"] = value
+    assert [each.crowd for each in read_coco(write(tmp_path, coco)).annotations] == [crowd]
+
+
+@pytest.mark.parametrize("value", [2, -1, "yes", "false", 0.5, float("nan")])
+def test_crowd_that_says_neither(tmp_path: Path, value: Any) -> None:
+    coco = content()
+    coco["annotations"][0]["iscrowd"] = value
+    with pytest.raises(InputError, match="annotation 1 has iscrowd"):
+        read_coco(write(tmp_path, coco))
+
+
+def test_category_names_that_look_alike_are_alike(tmp_path: Path) -> None:
+    names = [unicodedata.normalize("NFC", "z\u00e9ro"), " " + unicodedata.normalize("NFD", "z\u00e9ro")]
+    categories = [{"id": index + 3, "name": name} for index, name in enumerate(names)]
+    with pytest.raises(InputError, match="two categories are called"):
+        read_coco(write(tmp_path, content(categories=categories)))
+    assert read_coco(write(tmp_path, content(categories=[{"id": 3, "name": None}]))).categories == {3: "3"}
+    with pytest.raises(InputError, match="which is no text"):
+        read_coco(write(tmp_path, content(categories=[{"id": 3, "name": ["cell"]}])))
+
+
+def test_faults_of_all_lists_at_once_and_none_that_only_follow(tmp_path: Path) -> None:
+    coco = content(categories=[{"id": 3, "name": "a"}, {"id": 3, "name": "b"}, {"id": 4, "name": "a"}])
+    coco["images"].append({"id": 2, "file_name": "C:\\scans\\b.png", "height": 9, "width": 9})
+    coco["images"].append({"id": 5, "file_name": "c.png", "height": -4, "width": 9})
+    coco["annotations"] += [{**coco["annotations"][0], "id": 10 + image, "image_id": image} for image in (2, 5, 77)]
+    with pytest.raises(InputError) as caught:
+        read_coco(write(tmp_path, coco))
+    _, *lines = str(caught.value).splitlines()
+    expected = ["category id 3 occurs twice", "called 'a'", "C:/scans/b.png", "height and width", "image_id 77"]
+    assert [part in line for part, line in zip(expected, lines, strict=True)] == [True] * 5
+
+
+@pytest.mark.parametrize(
     "segmentation",
     [
         [[1e9, 2, 9, 2, 9, 9]],

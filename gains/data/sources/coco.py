@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from gains.data.source import ImageRecord, Instance
+from gains.data.source import ImageRecord, Instance, read_each
 from gains.errors import InputError
 from gains.formats.archives import FolderFiles, ZipFiles, open_files, unique_names
-from gains.formats.coco import CocoFile, Id, file_name, read_coco, whole_numbers
+from gains.formats.coco import CocoFile, Id, file_name, read_coco
 from gains.images.files import check_size, read_image
 from gains.images.options import ReadOptions
 
@@ -15,8 +15,7 @@ from gains.images.options import ReadOptions
 class Coco:
     """A COCO json: every annotation is checked before the first image is read.
 
-    Masks keep their overlaps; ids of images and categories, ``iscrowd`` and fields beyond the standard are kept. An id
-    that is text becomes a number.
+    Masks keep their overlaps; ids of images and categories, ``iscrowd`` and fields beyond the standard are kept.
 
     Args:
         source: the json file, or a folder with one json file (``annotations.json`` if there are several).
@@ -43,13 +42,13 @@ class Coco:
         self.path = annotation_file(source)
         self.coco = read_coco(self.path)
         self.categories = list(self.coco.categories.values())
-        self.category_ids = list(whole_numbers(self.coco.categories).values())
+        self.category_ids = list(self.coco.categories)
         self.instances: dict[Id, list[Instance]] = {image: [] for image in self.coco.images}
         for annotation in self.coco.annotations:
             extra = annotation.extra | ({"iscrowd": 0} if crowd == "instances" else {})
             self.instances[annotation.image].append(Instance(annotation.category, annotation.mask, extra))
-        if self.coco.crowds == len(self.coco.annotations) and crowd is None:
-            self.reading.notes.add(str(self.path), nothing_to_learn(self.coco))
+        for remark in remarks(self.coco, crowd):
+            self.reading.notes.add(str(self.path), remark)
         beside = self.path.parent / "images"
         self.files = open_files(images or (beside if beside.is_dir() else self.path.parent), "dataset.images")
         self.by_basename: dict[str, list[str]] = {}
@@ -61,13 +60,16 @@ class Coco:
 
     def __iter__(self) -> Iterator[ImageRecord]:
         names = unique_names([image.file_name for image in self.coco.images.values()])
-        numbers = whole_numbers(self.coco.images)
-        for name, (called, image) in zip(names, self.coco.images.items(), strict=True):
-            file = self._find(image.file_name)
-            where = self.files.where(file)
-            pixels = read_image(self.files.source(file), self.reading, where)
-            check_size(pixels.shape, image.size, where, str(self.path), self.reading)
-            yield ImageRecord(name, pixels, self.instances[called], extra=image.extra, number=numbers[called])
+        yield from read_each(zip(names, self.coco.images, strict=True), self._record, str(self.path))
+
+    def _record(self, each: tuple[str, Id]) -> ImageRecord:
+        name, called = each
+        image = self.coco.images[called]
+        file = self._find(image.file_name)
+        where = self.files.where(file)
+        pixels = read_image(self.files.source(file), self.reading, where)
+        check_size(pixels.shape, image.size, where, str(self.path), self.reading)
+        return ImageRecord(name, pixels, self.instances[called], extra=image.extra, number=called)
 
     def _find(self, wanted: str) -> str:
         """The image file of an entry, by its whole name or by the last part of it."""
@@ -101,14 +103,21 @@ def annotation_file(source: str | Path | None) -> Path:
     raise InputError(f"dataset.source={path} must be a COCO json file, or a folder with one; it has {len(found)}")
 
 
-def nothing_to_learn(coco: CocoFile) -> str:
-    """What is said of a file whose annotations are all crowd regions, or that has none."""
+def remarks(coco: CocoFile, crowd: str | None) -> list[str]:
+    """What is said of a file that teaches less than it seems: no annotations, crowd regions, repeated objects."""
+    said, count = [], len(coco.annotations)
     if not coco.annotations:
-        return "it has no annotation: there is nothing to learn from it"
-    return (
-        f"all its {coco.crowds} annotations are crowd regions (iscrowd 1), which nobody learns from; if they are single"
-        " objects, dataset.crowd=instances takes them so"
-    )
+        said.append("it has no annotation: there is nothing to learn from it")
+    elif coco.crowds and crowd is None:
+        share = f"all its {count}" if coco.crowds == count else f"{coco.crowds} of its {count}"
+        said.append(
+            f"{share} annotations are crowd regions (iscrowd 1), which nobody learns from; if they are single objects, "
+            "dataset.crowd=instances takes them so"
+        )
+    repeated = count - len({(each.image, each.category, str(each.mask["counts"])) for each in coco.annotations})
+    if repeated:
+        said.append(f"{repeated} of its {count} annotations repeat another: same image, category and mask")
+    return said
 
 
 def _place(files: FolderFiles | ZipFiles) -> Path:

@@ -1,28 +1,26 @@
 """Images with files of drawn objects beside them: QuPath, ImageJ, labelme, and what ``gains predict`` wrote."""
 
-import io
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
-import numpy as np
-import tifffile
-
-from gains.data.source import ImageRecord, Instance
+from gains.data.source import ImageRecord, Instance, read_each
 from gains.errors import InputError
 from gains.formats.archives import open_files, unique_names
-from gains.formats.drawings import read_geojson, read_labelme, read_rois
-from gains.formats.labels import encode_labels
+from gains.formats.drawings import read_geojson, read_labelme
+from gains.formats.faults import Faults
+from gains.formats.imagej_rois import read_roi, read_rois
+from gains.formats.layers import layer_categories, read_layers
 from gains.formats.polygons import Drawn, to_mask
 from gains.images.files import check_size, read_image
 from gains.images.listing import is_image
 from gains.images.options import ReadOptions
-from gains.rle import RLE
 
 READERS: dict[str, Callable[[bytes, str], list[Drawn]]] = {
     ".geojson": read_geojson,
     ".rois.zip": read_rois,
     "_rois.zip": read_rois,
     "_roiset.zip": read_rois,
+    ".roi": lambda data, where: [read_roi(data, where)],
     ".json": read_labelme,
 }
 LAYERS = ".layers.tif"
@@ -34,8 +32,8 @@ RESULTS = (".labels.tif", ".categories.tif", ".overlay.png")
 class Drawings:
     """One file of drawn objects for each image, called like it.
 
-    ``NAME.geojson`` (QuPath), ``NAME.rois.zip``, ``NAME_rois.zip`` or ``NAME_RoiSet.zip`` (ImageJ), ``NAME.json``
-    (labelme) or ``NAME.layers.tif``; masks may overlap.
+    ``NAME.geojson`` (QuPath), ``NAME.rois.zip``, ``NAME_rois.zip``, ``NAME_RoiSet.zip`` or, of one object, ``NAME.roi``
+    (ImageJ), ``NAME.json`` (labelme) or ``NAME.layers.tif``; masks may overlap.
 
     Args:
         source: folder or zip archive of these files and, unless ``images`` is given, the images.
@@ -67,14 +65,43 @@ class Drawings:
         ]
         self.pairs = self._paired(pictures, drawn)
         self.names = unique_names([picture for picture, _ in self.pairs])
-        self.drawn = {
-            name: _reader(name)(self.files.read(name), self.files.where(name))
-            for _, name in self.pairs
-            if not name.lower().endswith(LAYERS)
-        }
+        self.drawn: dict[str, list[Drawn]] = {}
+        self.layered: dict[str, dict[int, str]] = {}
+        faults = Faults(self.files.where(""))
+        for _, name in self.pairs:
+            with faults.collected():
+                if name.lower().endswith(LAYERS):
+                    self.layered[name] = self._layers(name)
+                else:
+                    self.drawn[name] = self._objects(name)
+        faults.check()
         found = {each.category or category for objects in self.drawn.values() for each in objects}
-        layered = len(self.drawn) < len(self.pairs)
-        self.categories = sorted(found | ({category} if layered or not found else set()))
+        found |= {name for names in self.layered.values() for name in names.values()}
+        unnamed = not found or any(not names for names in self.layered.values())
+        self.categories = sorted(found | ({category} if unnamed else set()))
+
+    def _objects(self, name: str) -> list[Drawn]:
+        """What is drawn in a file, on one plane."""
+        where = self.files.where(name)
+        objects = _reader(name)(self.files.read(name), where)
+        planes = sorted({each.plane for each in objects if each.plane is not None})
+        if len(planes) > 1:
+            raise InputError(
+                f"{where} has objects on {len(planes)} planes of a stack; save each plane as one image with its objects"
+            )
+        for each in objects:
+            for remark in each.remarks:
+                self.reading.notes.add(where, remark)
+        return objects
+
+    def _layers(self, name: str) -> dict[int, str]:
+        """Categories by number, as far as a file of layers says."""
+        categories = layer_categories(self.files.source(name), self.files.where(name))
+        if not categories:
+            self.reading.notes.add(
+                self.files.where(name), f"says no categories (other programs drop them): all are {self.category!r}"
+            )
+        return categories
 
     def _paired(self, pictures: Sequence[str], drawn: dict[str, str]) -> list[tuple[str, str]]:
         """Images with their files."""
@@ -83,56 +110,64 @@ class Drawings:
                 f"{self.files.where('')} has no file of drawn objects: NAME.geojson, NAME.rois.zip, NAME_rois.zip, "
                 "NAME.json (labelme) or NAME.layers.tif"
             )
-        pairs, used = [], set[str]()
+        pairs, used, faults = [], set[str](), Faults(self.files.where(""))
+        by_stem: dict[str, list[str]] = {}
+        for name, stem in drawn.items():
+            by_stem.setdefault(stem, []).append(name)
         for picture in pictures:
             stem = str(PurePosixPath(picture).with_suffix(""))
-            files = [name for name, its in drawn.items() if its == stem]
-            if len(files) != 1:
-                count = "no file" if not files else "several files (" + ", ".join(files) + ")"
-                raise InputError(f"{self.image_files.where(picture)} has {count} of drawn objects; it needs one")
-            pairs.append((picture, files[0]))
-            used.add(files[0])
-        for name in drawn.keys() - used:
-            raise InputError(f"{self.files.where(name)} has no image of the same name")
+            used.add(stem)
+            files = by_stem.get(stem, [])
+            with faults.collected():
+                if len(files) != 1:
+                    count = "no file" if not files else "several files (" + ", ".join(files) + ")"
+                    raise InputError(f"{self.image_files.where(picture)} has {count} of drawn objects; it needs one")
+                pairs.append((picture, files[0]))
+        for stem in by_stem.keys() - used:
+            faults.found.append(f"{self.files.where(by_stem[stem][0])} has no image of the same name")
+        faults.check()
         return pairs
 
     def __len__(self) -> int:
         return len(self.pairs)
 
     def __iter__(self) -> Iterator[ImageRecord]:
-        for name, (picture, file) in zip(self.names, self.pairs, strict=True):
-            where, drawn_in = self.image_files.where(picture), self.files.where(file)
-            pixels = read_image(self.image_files.source(picture), self.reading, where)
-            size = (int(pixels.shape[0]), int(pixels.shape[1]))
-            if file in self.drawn:
-                numbered = enumerate(self.drawn[file], start=1)
-                instances = [
-                    Instance(each.category or self.category, to_mask(each, size, f"{drawn_in}: object {number}"))
-                    for number, each in numbered
-                ]
-            else:
-                masks, its = read_layers(self.files.read(file), drawn_in)
-                check_size(pixels.shape, its, where, drawn_in, self.reading)
-                instances = [Instance(self.category, mask) for mask in masks]
-            yield ImageRecord(name, pixels, instances)
+        yield from read_each(zip(self.names, self.pairs, strict=True), self._record, self.files.where(""))
 
+    def _record(self, each: tuple[str, tuple[str, str]]) -> ImageRecord:
+        name, (picture, file) = each
+        where, drawn_in = self.image_files.where(picture), self.files.where(file)
+        pixels = read_image(self.image_files.source(picture), self.reading, where)
+        size = (int(pixels.shape[0]), int(pixels.shape[1]))
+        if file in self.drawn:
+            instances = self._drawn(file, size)
+        else:
+            masks, its = read_layers(self.files.read(file), drawn_in)
+            check_size(pixels.shape, its, where, drawn_in, self.reading)
+            instances = [Instance(self._layer_category(file, number), mask) for number, mask in masks]
+        return ImageRecord(name, pixels, instances)
 
-def read_layers(data: bytes, where: str) -> tuple[list[RLE], tuple[int, int]]:
-    """Masks of a TIFF whose pages are label images, overlaps being on different pages, and their ``(height, width)``.
+    def _layer_category(self, file: str, number: int) -> str:
+        """Of a number in a file of layers; one that was painted anew has the only category there is."""
+        named = self.layered[file]
+        if number in named or not named:
+            return named.get(number, self.category)
+        if len(only := set(named.values())) == 1:
+            return only.pop()
+        raise InputError(
+            f"{self.files.where(file)} has the number {number}, but says no category of it; draw new objects of "
+            "several categories in GeoJSON or ROIs"
+        )
 
-    Raises:
-        InputError: if it is no TIFF of whole numbers.
-    """
-    try:
-        with tifffile.TiffFile(io.BytesIO(data)) as file:
-            pages = [page.asarray() for page in file.pages]
-    except Exception as error:  # a damaged file may raise anything
-        raise InputError(f"{where} is no readable TIFF file: {error}") from None
-    shapes = {page.shape for page in pages}
-    unsigned = all(np.issubdtype(page.dtype, np.unsignedinteger) for page in pages)
-    if len(shapes) != 1 or pages[0].ndim != 2 or not unsigned:
-        raise InputError(f"{where} has pages of {shapes}; each must be a label image of whole numbers, all of one size")
-    return [mask for page in pages for mask in encode_labels(page)], (int(pages[0].shape[0]), int(pages[0].shape[1]))
+    def _drawn(self, file: str, size: tuple[int, int]) -> list[Instance]:
+        """The objects of a file, all of those that are outside of the image told at once."""
+        instances, faults = [], Faults(self.files.where(file))
+        for number, each in enumerate(self.drawn[file], start=1):
+            with faults.collected():
+                mask = to_mask(each, size, f"{self.files.where(file)}: object {number}")
+                instances.append(Instance(each.category or self.category, mask))
+        faults.check()
+        return instances
 
 
 def _stem(name: str) -> str | None:

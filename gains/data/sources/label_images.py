@@ -6,10 +6,11 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import numpy.typing as npt
 
-from gains.data.source import ImageRecord, Instance
+from gains.data.source import ImageRecord, Instance, read_each
 from gains.errors import InputError
 from gains.formats.archives import FolderFiles, ZipFiles, open_files, unique_names
 from gains.formats.cellpose import SEG_ENDING, read_seg, without_results
+from gains.formats.faults import Faults
 from gains.formats.labels import LABEL_ENDINGS, LABEL_FOLDERS, check_lossless, instances_of, is_label
 from gains.images.files import check_size, decode_labels, read_image
 from gains.images.listing import IMAGE_SUFFIXES, STORE_SUFFIX, VENDOR_SUFFIXES, note_others
@@ -75,10 +76,13 @@ class LabelImages:
                 "images, files ending in _masks, _labels, _label or _seg.npy, or the images' folder as "
                 "dataset.images=DIR"
             )
+        alone = Faults(str(source))
         for key in sorted(labels.keys() ^ pictures.keys()):
-            if key in labels:
-                raise InputError(f"{self.label_files.where(labels[key])} has no image of the same name")
-            raise InputError(f"{self.image_files.where(pictures[key])} has no label image of the same name")
+            with alone.collected():
+                if key in labels:
+                    raise InputError(f"{self.label_files.where(labels[key])} has no image of the same name")
+                raise InputError(f"{self.image_files.where(pictures[key])} has no label image of the same name")
+        alone.check()
         keys = sorted(labels)
         self.pairs = [(pictures[key], labels[key]) for key in keys]
         self.names = unique_names(["/".join(key) + ".x" for key in keys])
@@ -87,13 +91,16 @@ class LabelImages:
         return len(self.pairs)
 
     def __iter__(self) -> Iterator[ImageRecord]:
-        for name, (picture, label) in zip(self.names, self.pairs, strict=True):
-            where = self.image_files.where(picture)
-            pixels = read_image(self.image_files.source(picture), self.reading, where)
-            labels = self._labels(label)
-            self._check_beside(label, labels)
-            check_size(pixels.shape, labels.shape, where, self.label_files.where(label), self.reading)
-            yield ImageRecord(name, pixels, self._instances(label, labels))
+        yield from read_each(zip(self.names, self.pairs, strict=True), self._record, self.label_files.where(""))
+
+    def _record(self, each: tuple[str, tuple[str, str]]) -> ImageRecord:
+        name, (picture, label) = each
+        where = self.image_files.where(picture)
+        pixels = read_image(self.image_files.source(picture), self.reading, where)
+        labels = self._labels(label)
+        self._check_beside(label, labels)
+        check_size(pixels.shape, labels.shape, where, self.label_files.where(label), self.reading)
+        return ImageRecord(name, pixels, self._instances(label, labels))
 
     def _labels(self, name: str) -> npt.NDArray[np.int64]:
         """The numbers of a label image."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
@@ -13,6 +14,8 @@ from gains.data.dataset import load_annotations
 from gains.data.prepare import prepare
 from gains.data.sources.coco import Coco
 from gains.errors import InputError
+from gains.metrics.sources import read_ground_truth, read_predictions
+from gains.training.callbacks import PredictionWriter, coco_results
 from helpers.sources import SIZE, dense, only
 
 
@@ -132,11 +135,65 @@ def test_prepared_folder_keeps_the_ids_of_its_source(tmp_path: Path, write_coco:
     assert (loaded.category_ids, [entry["label"] for entry in loaded.objects["a"]]) == ([12], [1])
 
 
-def test_an_id_that_is_text_becomes_a_number_of_its_own(tmp_path: Path, write_coco: Any, coco: dict[str, Any]) -> None:
-    text = json.loads(json.dumps(coco).replace(": 40", ': "c"').replace('_id": 7', '_id": "x"'))
+def test_text_ids_are_kept_and_come_back_in_predictions(tmp_path: Path, write_coco: Any, coco: dict[str, Any]) -> None:
+    text = json.loads(
+        json.dumps(coco).replace(": 40", ': "c"').replace(": 12", ': "n"').replace('_id": 7', '_id": "x"')
+    )
     text["images"][0]["id"] = "x"
-    prepare(Coco(write_coco(tmp_path, text)), tmp_path / "out", seed=1, ratios=(1, 0, 0))
-    written = COCO(tmp_path / "out" / "annotations.json")
-    assert [entry["name"] for entry in written.loadCats(sorted(written.getCatIds()))] == ["nucleus", "cell"]
-    assert all(isinstance(number, int) for number in (*written.getImgIds(), *written.getCatIds()))
-    assert len(written.getAnnIds(imgIds=written.getImgIds())) == 2
+    path = write_coco(tmp_path, text)
+    prepare(Coco(path), tmp_path / "out", seed=1, ratios=(1, 0, 0))
+    annotations = load_annotations(tmp_path / "out")
+    number = annotations.images["a"]["id"]
+    assert isinstance(number, int)
+    writer = PredictionWriter(tmp_path, annotations, 0.5)
+    boxes = torch.tensor([[2.0, 3, 12, 9], [0, 0, 1, 1]])
+    objects = annotations.objects["a"]
+    rles = [entry["segmentation"] for entry in objects]
+    labels, scores = torch.tensor([entry["label"] for entry in objects]), torch.tensor([0.9, 0.8])
+    found = {"boxes": boxes, "labels": labels, "scores": scores, "rles": rles}
+    writer.entries += coco_results(found, number, annotations.category_ids)
+    writer.on_test_end(None, None)  # type: ignore[arg-type]
+    written = json.loads((tmp_path / "predictions.json").read_text())
+    assert {(entry["image_id"], entry["category_id"]) for entry in written} == {("x", "c"), ("x", "n")}
+    for file in (path, tmp_path / "out" / "annotations.json"):
+        truth = read_ground_truth(file)
+        [predictions] = read_predictions(tmp_path / "predictions.json", truth).instances.values()
+        [instances] = truth.instances.values()
+        assert sorted(zip(predictions.labels, map(str, predictions.masks), strict=True)) == sorted(
+            zip(instances.labels, map(str, instances.masks), strict=True)
+        )
+
+
+def test_missing_and_unfit_images_are_told_at_once(tmp_path: Path, write_coco: Any, coco: dict[str, Any]) -> None:
+    coco["images"] += [{**coco["images"][0], "id": 8 + index, "file_name": f"gone{index}.png"} for index in range(3)]
+    coco["images"][0]["height"] += 1
+    coco["annotations"].pop()
+    path = write_coco(tmp_path, coco)
+    with pytest.raises(InputError) as caught:
+        prepare(Coco(path), tmp_path / "out", seed=1, ratios=(1, 0, 0))
+    first, *lines = str(caught.value).splitlines()
+    assert first == f"{path} has 4 faults:"
+    assert ["25x32" in line for line in lines] == [True, False, False, False]
+    assert [f"gone{index}.png" in lines[index + 1] for index in range(3)] == [True] * 3
+    assert not (tmp_path / "out").exists()
+
+
+def test_after_ten_files_at_fault_no_more_are_tried(tmp_path: Path, write_coco: Any, coco: dict[str, Any]) -> None:
+    coco["images"] += [{**coco["images"][0], "id": 8 + index, "file_name": f"gone{index}.png"} for index in range(30)]
+    source = Coco(write_coco(tmp_path, coco))
+    with pytest.raises(InputError, match="has 11 faults"):
+        list(source)
+
+
+def test_repeated_annotations_are_said(tmp_path: Path, write_coco: Any, coco: dict[str, Any]) -> None:
+    source = Coco(write_coco(tmp_path / "once", coco))
+    assert source.reading.notes.lines() == []
+    coco["annotations"] += [{**entry, "id": 50 + index} for index, entry in enumerate(coco["annotations"])]
+    [line] = Coco(write_coco(tmp_path / "twice", coco)).reading.notes.lines()
+    assert "2 of its 4 annotations repeat another" in line
+
+
+def test_some_crowd_regions_are_said(tmp_path: Path, write_coco: Any, coco: dict[str, Any]) -> None:
+    coco["annotations"][1]["iscrowd"] = 1
+    [line] = Coco(write_coco(tmp_path / "some", coco)).reading.notes.lines()
+    assert "1 of its 2 annotations are crowd regions" in line

@@ -1,17 +1,21 @@
 """What is exported, corrected in another program and read again: the masks are the same, but for the correction."""
 
+import base64
 import json
 import zipfile
 from pathlib import Path
 from typing import Any
 
+import imagecodecs
 import numpy as np
 import numpy.typing as npt
 import pytest
 import roifile
+import tifffile
 import torch
 from pycocotools import mask as coco_mask
 from scipy import ndimage
+from skimage.draw import disk
 
 from gains.data.sources.coco import Coco
 from gains.data.sources.drawings import Drawings
@@ -114,6 +118,120 @@ def test_labelme_shapes(tmp_path: Path) -> None:
     record = only(Drawings(tmp_path))
     assert [each.category for each in record.instances] == ["cell", "debris"]
     assert [int(coco_mask.area(each.mask)) for each in record.instances] == [48 + 50, 100]
+
+
+def labelme_mask(mask: npt.NDArray[np.bool_], left: int, top: int) -> dict[str, Any]:
+    corners = [[left, top], [left + mask.shape[1] - 1, top + mask.shape[0] - 1]]
+    packed = base64.b64encode(imagecodecs.png_encode(mask.astype(np.uint8) * 255)).decode()
+    return {"label": "cell", "shape_type": "mask", "points": corners, "mask": packed}
+
+
+def test_labelme_circles_and_masks(tmp_path: Path) -> None:
+    write_image(tmp_path / "a.png", np.zeros(SHAPE, np.uint8))
+    mask = np.random.default_rng(2).random((11, 8)) < 0.5
+    circle = {"label": "cell", "shape_type": "circle", "points": [[20.3, 31.1], [26.9, 27.4]]}
+    shapes = [circle, labelme_mask(mask, 30, 55), labelme_mask(mask, -3, 4)]
+    (tmp_path / "a.json").write_text(json.dumps({"shapes": shapes}))
+    round_, low, left = dense(only(Drawings(tmp_path)))
+    expected = np.zeros(SHAPE, bool)
+    expected[disk((31.1 - 0.5, 20.3 - 0.5), np.hypot(6.6, 3.7), shape=SHAPE)] = True
+    np.testing.assert_array_equal(round_, expected)
+    np.testing.assert_array_equal(low[55:, 30:38], mask[:5])
+    np.testing.assert_array_equal(left[4:15, :5], mask[:, 3:])
+    assert (low.sum(), left.sum()) == (mask[:5].sum(), mask[:, 3:].sum())
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"shape_type": "point", "points": [[3, 4]]}, "shape 1 is a point"),
+        ({"shape_type": "line", "points": [[3, 4], [9, 9]]}, "shape 1 is a line"),
+        ({"shape_type": "linestrip", "points": [[3, 4], [9, 9], [4, 9]]}, "shape 1 is a linestrip"),
+        ({"shape_type": "points", "points": [[3, 4], [9, 9], [4, 9]]}, "shape 1 is a points"),
+        ({"shape_type": "circle", "points": [[3, 4]]}, "a circle, which has two points"),
+        ({"shape_type": "circle", "points": [[3, 4], [3, 1e9]]}, "far outside"),
+        ({"shape_type": "circle", "points": [[3, 4], [3.1, 4]]}, "covers no pixel"),
+        ({"points": [[1, 2], [4, 5]]}, "unreadable mask"),
+        ({"mask": "?"}, "unreadable mask"),
+        ({"mask": None}, "unreadable mask"),
+        ({"points": [[1, 2]]}, "its corners"),
+    ],
+)
+def test_labelme_shapes_that_are_no_areas(tmp_path: Path, change: dict[str, Any], said: str) -> None:
+    write_image(tmp_path / "a.png", np.zeros(SHAPE, np.uint8))
+    shape = labelme_mask(np.ones((3, 4), bool), 1, 1) | change
+    (tmp_path / "a.json").write_text(json.dumps({"shapes": [shape]}))
+    with pytest.raises(InputError, match=said) as caught:
+        list(Drawings(tmp_path))
+    assert "a.json: shape 1" in str(caught.value)
+
+
+def test_layers_keep_their_categories_through_corrections(tmp_path: Path) -> None:
+    masks = exported(tmp_path, "label_layers")
+    file = tmp_path / "plate.1.layers.tif"
+    source = Drawings(tmp_path)
+    assert source.categories == ["cell", "nucleus"]
+    named = zip(dense(only(source)), [each.category for each in only(source).instances], strict=True)
+    assert sorted((name, mask.tobytes()) for mask, name in named) == sorted(
+        (("cell", "nucleus")[index % 2 == 0], mask.tobytes()) for index, mask in enumerate(masks)
+    )
+    pages = tifffile.imread(file)
+    with tifffile.TiffFile(file) as tiff:
+        description = tiff.pages.first.description
+    pages[pages == 3] = 0
+    tifffile.imwrite(file, pages, photometric="minisblack", description=description, metadata=None)
+    assert [each.category for each in only(Drawings(tmp_path)).instances].count("nucleus") == 2
+    pages[0, :2, :2] = 70
+    tifffile.imwrite(file, pages, photometric="minisblack", description=description, metadata=None)
+    with pytest.raises(InputError, match="has the number 70, but says no category"):
+        list(Drawings(tmp_path))
+    tifffile.imwrite(file, pages.astype(np.float32), imagej=True)
+    source = Drawings(tmp_path, category="thing")
+    assert {each.category for each in only(source).instances} == set(source.categories) == {"thing"}
+    assert "says no categories" in source.reading.notes.lines()[0]
+
+
+def test_layers_of_one_category_take_new_numbers(tmp_path: Path) -> None:
+    write_image(tmp_path / "a.png", np.zeros(SHAPE, np.uint8))
+    labels = np.zeros(SHAPE, np.uint16)
+    labels[3:9, 3:9], labels[20:29, 3:9] = 1, 5
+    text = json.dumps({"categories": {"yeast": "1-3"}})
+    tifffile.imwrite(tmp_path / "a.layers.tif", labels, description=text, metadata=None)
+    assert [each.category for each in only(Drawings(tmp_path)).instances] == ["yeast", "yeast"]
+    for damage in ("3-1", "x", "1-99999999999", "-4"):
+        text = json.dumps({"categories": {"yeast": damage}})
+        tifffile.imwrite(tmp_path / "a.layers.tif", labels, description=text, metadata=None)
+        with pytest.raises(InputError, match=r"a\.layers\.tif has categories that are no ranges"):
+            Drawings(tmp_path)
+
+
+def test_what_qupath_says_besides(tmp_path: Path) -> None:
+    write_image(tmp_path / "a.png", np.zeros(SHAPE, np.uint8))
+    square = {"type": "Polygon", "coordinates": [[[4, 3], [20, 3], [20, 30], [4, 30], [4, 3]]]}
+    cell = {"type": "Feature", "geometry": square, "nucleusGeometry": square, "properties": {"objectType": "cell"}}
+    (tmp_path / "a.geojson").write_text(json.dumps([cell]))
+    source = Drawings(tmp_path)
+    assert len(only(source).instances) == 1
+    assert "nuclei of QuPath's cells are left out" in source.reading.notes.lines()[0]
+    above = {"type": "Feature", "geometry": {**square, "plane": {"c": -1, "z": 2, "t": 0}}}
+    (tmp_path / "a.geojson").write_text(json.dumps([above, above]))
+    assert len(only(Drawings(tmp_path)).instances) == 2
+    (tmp_path / "a.geojson").write_text(json.dumps([cell, above]))
+    with pytest.raises(InputError, match="on 2 planes of a stack"):
+        Drawings(tmp_path)
+
+
+def test_all_files_at_fault_are_told_at_once(tmp_path: Path) -> None:
+    for name in "abc":
+        write_image(tmp_path / f"{name}.png", np.zeros(SHAPE, np.uint8))
+        (tmp_path / f"{name}.geojson").write_text("{")
+    with pytest.raises(InputError, match="has 3 faults"):
+        Drawings(tmp_path)
+    for name in "abc":
+        (tmp_path / f"{name}.geojson").unlink()
+        (tmp_path / f"{name}x.geojson").write_text("[]")
+    with pytest.raises(InputError, match="has 6 faults"):
+        Drawings(tmp_path)
 
 
 BAD: dict[str, tuple[str, str]] = {
