@@ -4,15 +4,19 @@ import importlib
 import os
 import secrets
 import sys
+from typing import NoReturn
 
 import hydra
+from hydra.errors import HydraException
 from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
 
 from gains import __version__
 from gains.config import config_folder
-from gains.errors import InputError
+from gains.errors import InputError, RunFailed
 from gains.renamed import refuse_renamed
 from gains.settings import command_help
+from gains.spelling import check_trainer, meant, misread
 from gains.typed import as_typed
 
 COMMANDS = {
@@ -49,45 +53,77 @@ def main(command: str | None = None) -> None:
             return
         command = sys.argv.pop(1)
     if command not in COMMANDS:
-        print(f"gains: {command!r} is no command\n\n{usage()}", file=sys.stderr)
+        print(f"gains: {command!r} is no command{meant(command, list(COMMANDS))}\n\n{usage()}", file=sys.stderr)
         raise SystemExit(2)
     if {"-h", "--help"} & set(sys.argv[1:]):
         print(command_help(command, sys.argv[1:]))
         return
     try:
         refuse_renamed(command, sys.argv[1:])
+        check_trainer(sys.argv[1:])
         sys.argv[1:] = as_typed(command, sys.argv[1:])
     except InputError as error:
-        print(f"gains {command}: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
+        refuse(command, str(error))
     if command == "train" and "TORCHELASTIC_USE_AGENT_STORE" in os.environ:  # torchrun; importing this imports torch
         sys.argv += importlib.import_module("gains.tasks.processes").folder_overrides()
     os.environ["GAINS_RUN"] = secrets.token_hex(3)  # a part of the name of run folders; DDP processes are told theirs
+    configure_and_run(command, typed)
+
+
+def configure_and_run(command: str, typed: list[str]) -> None:
+    """Let Hydra read the command line, and do what it says, once or with ``-m`` several times.
+
+    Args:
+        command: one of ``COMMANDS``.
+        typed: the whole command line as it was typed.
+    """
+    begun = []
 
     def job(config: DictConfig) -> float | None:
-        # Only now: these import torch, which takes seconds, and whoever mistyped a setting reads of it before.
-        failures = importlib.import_module("gains.tasks.failures")
-        folders = importlib.import_module("gains.tasks.folders")
-        task = importlib.import_module(f"gains.tasks.{command}")
+        begun.append(config)
         # Hydra has read the command line; Lightning starts further DDP processes from it, command word included.
         sys.argv[:] = typed
-        try:
-            result: float | None = task.run(config)
-        except KeyboardInterrupt:
-            print(f"gains {command}: interrupted", file=sys.stderr)
-            raise SystemExit(130) from None
-        except Exception as error:
-            reason = failures.explain(error)
-            if failures.one_of_many():
-                failures.leave(error, reason)
-            folders.remove_empty()
-            if reason is None:
-                raise
-            print(f"gains {command}: {reason}", file=sys.stderr)
-            raise SystemExit(2) from None
-        return result
+        return run(command, config)
 
-    hydra.main(version_base="1.3", config_path=str(config_folder()), config_name=command)(job)()
+    words = sys.argv[1:]
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # it then leaves errors to us
+    try:
+        hydra.main(version_base="1.3", config_path=str(config_folder()), config_name=command)(job)()
+    except RunFailed as error:
+        print(f"gains {command}: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
+    except (HydraException, OmegaConfBaseException) as error:
+        if begun or os.environ.get("GAINS_DEBUG") == "1":
+            raise
+        refuse(command, misread(error, command, words))
+
+
+def run(command: str, config: DictConfig) -> float | None:
+    """One run of a command, with what a user can cause told in one line."""
+    # Only now: these import torch, which takes seconds, and whoever mistyped a setting reads of it before.
+    failures = importlib.import_module("gains.tasks.failures")
+    folders = importlib.import_module("gains.tasks.folders")
+    task = importlib.import_module(f"gains.tasks.{command}")
+    try:
+        result: float | None = task.run(config)
+    except KeyboardInterrupt:
+        print(f"gains {command}: interrupted", file=sys.stderr)
+        raise SystemExit(130) from None
+    except Exception as error:
+        reason = failures.explain(error)
+        if failures.one_of_many():
+            failures.leave(error, reason)
+        folders.remove_empty()
+        if reason is None:
+            raise
+        refuse(command, reason)
+    return result
+
+
+def refuse(command: str, reason: str) -> NoReturn:
+    """Say in one line why nothing is done, and end with status 2."""
+    print(f"gains {command}: {reason}", file=sys.stderr)
+    raise SystemExit(2) from None
 
 
 if __name__ == "__main__":

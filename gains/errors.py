@@ -1,4 +1,6 @@
-"""The one exception that is the user's to fix."""
+"""Exceptions of this program: what is the user's to fix, and the end of one run of several."""
+
+from hydra.errors import CompactHydraException
 
 
 class InputError(ValueError):
@@ -6,3 +8,7 @@ class InputError(ValueError):
 
     The command line prints the message alone, without a stack trace, and exits with status 2.
     """
+
+
+class RunFailed(CompactHydraException):
+    """A run of several (``-m``) has failed, which its folder tells; Hydra goes on with the others."""

@@ -56,7 +56,7 @@ def with_trainer_arguments(command: str, words: Sequence[str]) -> list[str]:
     """A command line on which ``trainer.X=`` may name arguments of Lightning's trainer that no file sets."""
     if "trainer" not in dict(groups(command)):
         return list(words)
-    return [f"++{word}" if word.startswith("trainer.") and "=" in word else word for word in words]
+    return [re.sub(r"^\+*(?=trainer\.[^=]*=)", "++", word) for word in words]
 
 
 def quoted(word: str, several: bool = False) -> str:

@@ -34,9 +34,10 @@ def test_bad_input_ends_with_a_message_and_no_stack_trace(tmp_path: Path) -> Non
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize(
-    "words", [["--help"], ["--version"], *([name, "--help"] for name in cli.COMMANDS), ["train", "augmentatoin=flip"]]
-)
+MISTYPED = (["train", "augmentatoin=flip"], ["train", "trainer.maxsteps=3"], ["train", "model=gians"])
+
+
+@pytest.mark.parametrize("words", [["--help"], ["--version"], *([name, "--help"] for name in cli.COMMANDS), *MISTYPED])
 def test_help_version_and_mistyped_arguments_need_no_torch(words: list[str], tmp_path: Path) -> None:
     program = (
         "import sys, atexit; from gains.cli import main; "
@@ -44,7 +45,7 @@ def test_help_version_and_mistyped_arguments_need_no_torch(words: list[str], tmp
     )
     done = subprocess.run([sys.executable, "-c", program, *words], cwd=tmp_path, capture_output=True, text=True)
     assert "LOADED False" in done.stdout, done.stderr
-    assert (done.returncode == 0) == ("augmentatoin=flip" not in words)
+    assert done.returncode == (2 if words in MISTYPED else 0)
     assert not list(tmp_path.iterdir())
 
 

@@ -13,6 +13,7 @@ LAYERS = (
     ("files", "config", "renamed"),
     ("settings",),
     ("typed",),
+    ("spelling",),
     ("plain", "rle", "download"),
     ("masks", "operating_point"),
     ("contract", "overlaps", "instances", "images"),

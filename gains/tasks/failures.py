@@ -9,12 +9,12 @@ from typing import NoReturn
 import torch
 import wandb
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import CompactHydraException, InstantiationException
+from hydra.errors import InstantiationException
 from hydra.types import RunMode
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf.errors import MissingMandatoryValue
 
-from gains.errors import InputError
+from gains.errors import InputError, RunFailed
 
 MEMORY = "DefaultCPUAllocator: can't allocate memory"  # PyTorch's words on the CPU, where it has no error of its own
 
@@ -35,7 +35,7 @@ def leave(error: Exception, reason: str | None) -> NoReturn:
         reason: it in one line; None for a fault of the program, whose trace is then kept.
 
     Raises:
-        CompactHydraException: always; Hydra keeps it until the last run has ended and then exits with status 1.
+        RunFailed: always; Hydra keeps it until the last run has ended and then exits with status 1.
     """
     folder = Path(HydraConfig.get().runtime.output_dir)
     line = f"{folder}: {reason or repr(error)}"
@@ -43,7 +43,7 @@ def leave(error: Exception, reason: str | None) -> NoReturn:
     print(f"failed: {line}; {folder / FAILURE}", file=sys.stderr)
     if wandb.run is not None:
         wandb.finish(exit_code=1)  # or the next run in this process would log into it
-    raise CompactHydraException(line) from error
+    raise RunFailed(line) from error
 
 
 def explain(error: BaseException) -> str | None:
