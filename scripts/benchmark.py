@@ -3,6 +3,7 @@
 python scripts/benchmark.py gamm|metrics|train_step|inference|models|predict|stitching|nms
     [--output FILE] [--device cpu|cuda]
 python scripts/benchmark.py method [--seeds 1,2,3] [--output FILE]
+python scripts/benchmark.py anchor [--steps 500] [--output FILE]   # beside a plain torchvision Mask R-CNN
 """
 
 import argparse
@@ -19,6 +20,7 @@ MODULES = {
     "stitching": "benchmark_stitching",
     "nms": "benchmark_nms",
     "method": "benchmark_method",
+    "anchor": "benchmark_anchor",
 }
 
 if __name__ == "__main__":
@@ -27,6 +29,12 @@ if __name__ == "__main__":
     parser.add_argument("--output", type=Path, help="write the figures as json")
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--seeds", default="1,2,3", help="of method: one pair of runs for each")
+    parser.add_argument("--steps", type=int, default=500, help="of anchor: its training steps; ours get the same time")
     arguments = parser.parse_args()
-    seeds = {"seeds": [int(seed) for seed in arguments.seeds.split(",")]} if arguments.name == "method" else {}
-    importlib.import_module(MODULES[arguments.name]).main(arguments.output, arguments.device, **seeds)
+    own = {
+        "method": {"seeds": [int(seed) for seed in arguments.seeds.split(",")]},
+        "anchor": {"steps": arguments.steps},
+    }
+    importlib.import_module(MODULES[arguments.name]).main(
+        arguments.output, arguments.device, **own.get(arguments.name, {})
+    )

@@ -59,10 +59,10 @@ def run_all(jobs: Sequence[Job], side_by_side: int, on_end: Callable[[Job, str |
 
     Args:
         jobs: in the order in which they are to start.
-        side_by_side: how many at a time; the processor's threads are divided between them.
+        side_by_side: how many at a time; the processor's threads (or OMP_NUM_THREADS) are divided between them.
         on_end: called with each job when it ends, what went wrong (None if nothing did), and its seconds.
     """
-    threads = max(1, (os.cpu_count() or 1) // side_by_side)
+    threads = max(1, int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1)) // side_by_side)
     waiting, running = list(jobs), dict[subprocess.Popen[bytes], tuple[Job, float]]()
     try:
         while waiting or running:
