@@ -77,7 +77,7 @@ class Crops:
     def __init__(self, masks: InstanceCrops) -> None:
         self.masks = masks
 
-    def crops(self) -> InstanceCrops:
+    def paste(self) -> InstanceCrops:
         """The masks."""
         return self.masks
 

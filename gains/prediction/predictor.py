@@ -1,7 +1,8 @@
 """A trained model applied to images of any size: read tiles, run the network, stitch."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -23,6 +24,7 @@ from gains.models.released import locate
 from gains.operating_point import SETTINGS
 from gains.prediction.cleaning import SETTINGS as CLEANING
 from gains.prediction.cleaning import Cleaning
+from gains.prediction.pipeline import ahead
 from gains.prediction.result import Prediction
 from gains.prediction.stitching import Pieces, stitch
 from gains.prediction.tiling import TileGrid
@@ -110,37 +112,54 @@ class Predictor:
         return result
 
     def predict_many(
-        self, rasters: Iterable[tuple[Key, Raster]], on_progress: Callable[[Key, float], None] | None = None
-    ) -> Iterator[tuple[Key, Raster, Prediction | InputError]]:
+        self,
+        rasters: Iterable[tuple[Key, Raster]],
+        on_progress: Callable[[Key, float], None] | None = None,
+        room: int = 0,
+    ) -> Generator[tuple[Key, Raster, Prediction | InputError], None, None]:
         """Segment images one after the other, tiles of several in one batch.
 
         Args:
             rasters: images with anything that identifies them.
             on_progress: called with an image's key and the share of it that was just done.
+            room: how many tiles a thread reads ahead; 0 reads each when the network wants it. What comes out is the
+                same.
 
         Yields:
             Each key with its image and its instances, or the error that its pixels led to, in the given order.
         """
         jobs: deque[_Job[Key]] = deque()
         batch: list[tuple[_Job[Key], int, Tensor]] = []
-        for key, raster in rasters:
-            job = _Job(key, raster, TileGrid.covering(raster.size, self.tile, self.overlap))
-            jobs.append(job)
-            try:
-                for index, tile in enumerate(self._tiles(job)):
+        with closing(ahead(self._all_tiles(rasters), room)) as tiles:
+            for job, index, tile in tiles:
+                if not jobs or jobs[-1] is not job:
+                    jobs.append(job)
+                if isinstance(tile, InputError):
+                    job.error = tile
+                    batch = [entry for entry in batch if entry[0] is not job]
+                else:
                     batch.append((job, index, tile))
-                    if len(batch) == self.batch_size:
-                        self._run(batch, on_progress)
-                        batch = []
-            except InputError as error:
-                job.error = error
-                batch = [entry for entry in batch if entry[0] is not job]
-            while jobs and jobs[0].done:
-                yield self._result(jobs.popleft())
+                if len(batch) == self.batch_size:
+                    self._run(batch, on_progress)
+                    batch = []
+                while jobs and jobs[0].done:
+                    yield self._result(jobs.popleft())
         if batch:
             self._run(batch, on_progress)
         while jobs:
             yield self._result(jobs.popleft())
+
+    def _all_tiles(
+        self, rasters: Iterable[tuple[Key, Raster]]
+    ) -> "Iterator[tuple[_Job[Key], int, Tensor | InputError]]":
+        """The tiles of all images; in place of the rest of one that cannot be read its error."""
+        for key, raster in rasters:
+            job = _Job(key, raster, TileGrid.covering(raster.size, self.tile, self.overlap))
+            try:
+                for index, tile in enumerate(self._tiles(job)):
+                    yield job, index, tile
+            except InputError as error:
+                yield job, -1, error
 
     def _tiles(self, job: "_Job[Key]") -> Iterator[Tensor]:
         """The tiles ``(3, h, w)`` in [0, 1], padded at the right and bottom where the image is smaller."""

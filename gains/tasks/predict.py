@@ -40,6 +40,8 @@ def run(config: DictConfig) -> None:
     formats = formats_of(config)
     check_formats(formats)
     check_pixel_size(config.pixel_size_um)
+    if not isinstance(config.ahead, int) or config.ahead < 0:
+        raise InputError(f"ahead={config.ahead} must be a whole number of tiles, 0 reads none ahead")
     output = Path(config.output)
     notes = Notes()
     config.checkpoint = str(locate(config.checkpoint))
@@ -51,7 +53,7 @@ def run(config: DictConfig) -> None:
         claim(output, settings, config.overwrite)
         failures = predict_with_bar(predictor, work, config, notes, client)
         remove_leftovers(output)
-        finish(output, formats, settings, failures, notes.lines())
+        finish(output, formats, settings, failures, sorted(notes.lines()))
 
 
 def predict_with_bar(

@@ -4,9 +4,11 @@ A unit leaves all it found in the folder of results, image by image. One that is
 killed, skips the images that it had finished.
 """
 
+import threading
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -20,12 +22,14 @@ from gains.images.files import open_rasters
 from gains.images.notes import Notes
 from gains.images.options import ReadOptions
 from gains.images.raster import Raster
+from gains.images.shared import taking_turns
 from gains.instances import Instances
 from gains.operating_point import SETTINGS as POINT
 from gains.prediction.cleaning import SETTINGS as CLEANING
 from gains.prediction.cluster import WorkerLost, results
 from gains.prediction.folder import is_done, save_image
 from gains.prediction.inputs import Source, page_name
+from gains.prediction.pipeline import ahead
 from gains.prediction.predictor import Predictor, load_model
 
 Done = tuple[dict[Path, str], Notes]
@@ -81,13 +85,15 @@ class Progress:
 
     bar: Any
     done: dict[Path, float] = field(default_factory=lambda: defaultdict(float))
+    turn: threading.Lock = field(default_factory=threading.Lock)
 
     def add(self, path: Path, share: float) -> None:
-        """Part of a file is done."""
-        share = min(share, 1 - self.done[path])
-        self.done[path] += share
-        if self.bar is not None:
-            self.bar.update(share)
+        """Part of a file is done; any thread may say so."""
+        with self.turn:
+            share = min(share, 1 - self.done[path])
+            self.done[path] += share
+            if self.bar is not None:
+                self.bar.update(share)
 
 
 def load_predictor(config: DictConfig) -> Predictor:
@@ -165,7 +171,7 @@ def predict_files(
                 progress.add(source.path, 1)
                 continue
             try:
-                rasters = open_rasters(source.path, options)
+                rasters = taking_turns(open_rasters(source.path, options))
             except InputError as error:
                 failures[source.path] = str(error)
                 progress.add(source.path, 1)
@@ -180,15 +186,20 @@ def predict_files(
                 else:
                     yield item, raster
 
-    results = predictor.predict_many(todo(), lambda item, share: progress.add(item.source.path, share / item.pages))
-    for item, raster, result in results:
-        if isinstance(result, InputError):
-            failures[item.source.path] = str(result)
-            progress.add(item.source.path, 1)
-        else:
-            export = export_of(item, raster, result, config.pixel_size_um)
-            save_image(output, item.name, item.source.relative, export, raster, formats)
-    return failures
+    def on_progress(item: Item, share: float) -> None:
+        progress.add(item.source.path, share / item.pages)
+
+    found = predictor.predict_many(todo(), on_progress, config.ahead)
+    # This thread writes, another runs the network, a third one reads.
+    with closing(ahead(found, min(config.ahead, 1))) as results:
+        for item, raster, result in results:
+            if isinstance(result, InputError):
+                failures[item.source.path] = str(result)
+                progress.add(item.source.path, 1)
+            else:
+                export = export_of(item, raster, result, config.pixel_size_um)
+                save_image(output, item.name, item.source.relative, export, raster, formats)
+    return {source.path: failures[source.path] for source in unit.files if source.path in failures}
 
 
 def export_of(item: Item, raster: Raster, instances: Instances, pixel_size_um: float | None) -> Export:

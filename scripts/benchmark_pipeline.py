@@ -1,0 +1,99 @@
+"""``gains predict`` on many images: reading, network and writing at once (``ahead``) against one after the other.
+
+Run as ``python scripts/benchmark.py pipeline``. Images of 512 x 512 pixels with overlapping disks, all formats, the
+network of the ``predict`` benchmark (a whole Mask R-CNN whose detections are exchanged for the disks). The two modes
+take turns on the same images, so that other load of the machine meets both; the least time of each counts.
+"""
+
+import os
+import resource
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+import torch
+from benchmark_predict import build_predictor
+from benchmark_tools import in_new_process, print_rows, write_rows
+from omegaconf import OmegaConf
+
+from gains.config import compose
+from gains.export.formats import FORMATS
+from gains.prediction.folder import claim
+from gains.prediction.inputs import Source
+from gains.tasks.units import Progress, divide, here
+
+IMAGES, SIDE, DISKS, TURNS = 100, 512, 40, 3
+MODES = {"serial": 0, "pipeline": 8}
+
+
+def generate(folder: Path, images: int, side: int) -> None:
+    """Write images of red and green disks on a noisy ground."""
+    random = np.random.default_rng(0)
+    rows, columns = np.mgrid[:side, :side]
+    for index in range(images):
+        image = random.integers(0, 60, (side, side, 3)).astype(np.uint8)
+        for disk in range(DISKS):
+            y, x = random.integers(0, side, 2)
+            image[(rows - y) ** 2 + (columns - x) ** 2 <= random.integers(10, 24) ** 2, disk % 2] = 230
+        tifffile.imwrite(folder / f"{index:04d}.tif", image, compression="zlib", photometric="rgb")
+
+
+def predict(folder: Path, output: Path, ahead: int, threads: int, device: str) -> dict[str, float]:
+    """Predict all images of a folder; seconds in all and of the network alone, and the most memory in MB."""
+    torch.set_num_threads(threads)
+    torch.manual_seed(0)
+    predictor = build_predictor(device)
+    files = [Source(path.stem, path, path.name) for path in sorted(folder.glob("*.tif"))]
+    settings = {"output": str(output), "formats": list(FORMATS), "pixel_size_um": 0.5, "ahead": ahead}
+    config = OmegaConf.merge(compose("predict"), settings)
+    output.mkdir(parents=True)
+    claim(output, {}, overwrite=False)
+    begin = time.perf_counter()
+    for failures, _ in here(predictor, divide(files, config.unit), config, Progress(None)):  # type: ignore[arg-type]
+        assert not failures
+    seconds = time.perf_counter() - begin
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+    return {"seconds": seconds, "network": float(predictor.network.seconds), "peak_mb": peak}  # type: ignore[arg-type]
+
+
+def content(output: Path) -> dict[str, bytes]:
+    """All result files but those that hold the time."""
+    return {
+        str(path.relative_to(output)): path.read_bytes()
+        for path in output.rglob("*")
+        if path.is_file() and path.suffix != ".zip"
+    }
+
+
+def main(output: Path | None, device: str = "cpu", images: int = IMAGES, side: int = SIDE, turns: int = TURNS) -> None:
+    """Run the benchmark, check that both modes wrote the same, print a table, and write the rows as json if asked."""
+    rows: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name) / "images"
+        folder.mkdir()
+        generate(folder, images, side)
+        for threads in sorted({1, torch.get_num_threads()}):
+            best: dict[str, dict[str, float]] = {}
+            for turn in range(turns):
+                for mode, ahead in MODES.items():
+                    to = Path(name) / f"{mode}{threads}_{turn}"
+                    found = in_new_process(predict, folder, to, ahead, threads, device)
+                    best[mode] = min(best.get(mode, found), found, key=lambda row: row["seconds"])
+                assert content(Path(name) / f"serial{threads}_{turn}") == content(
+                    Path(name) / f"pipeline{threads}_{turn}"
+                ), "the two modes wrote different files"
+            for mode, found in best.items():
+                rows.append(
+                    {"torch threads": threads, "mode": mode, "images/s": images / found["seconds"]}
+                    | {"speed": best["serial"]["seconds"] / found["seconds"]}
+                    | {"network busy": found["network"] / found["seconds"], "peak MB": found["peak_mb"]}
+                )
+    print_rows(f"{images} images of {side} px, all formats, {device}, {os.cpu_count()} cores", rows)
+    write_rows(output, rows)
+
+
+if __name__ == "__main__":
+    main(None)
