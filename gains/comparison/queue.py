@@ -4,7 +4,9 @@ A process of its own means that a run which fails, runs out of memory or is kill
 every run starts from the same state. Its output goes to ``log.txt`` in its folder.
 """
 
+import ctypes
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -17,6 +19,8 @@ from gains.comparison.collect import CONFIG, Key, is_finished
 LOG = "log.txt"
 LAST = Path("checkpoints") / "last.ckpt"
 POLL_SECONDS = 0.2
+LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
+PR_SET_PDEATHSIG = 1  # of prctl.h
 
 
 @dataclass(frozen=True)
@@ -97,7 +101,24 @@ def start(job: Job, threads: int) -> subprocess.Popen[bytes]:
         (job.folder / CONFIG).unlink(missing_ok=True)
         (job.folder / "metrics.csv").unlink(missing_ok=True)
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+    parent = os.getpid()
     with (job.folder / LOG).open("ab") as log:
         return subprocess.Popen(
-            job.command(), stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=environment
+            job.command(),
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            env=environment,
+            preexec_fn=lambda: end_with(parent),
         )
+
+
+def end_with(parent: int) -> None:
+    """In a job's process: be told to end when the one that watches it is killed (on Linux; elsewhere it goes on).
+
+    Otherwise a run that nobody watches would train on, while another worker takes it up in the same folder.
+    """
+    if LIBC is not None:
+        LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != parent:  # it was killed just before
+            os.kill(os.getpid(), signal.SIGTERM)

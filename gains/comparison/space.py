@@ -66,5 +66,15 @@ def _plain(value: object) -> str | int | float | bool:
 
 def settings_of(trial: optuna.Trial, space: dict[str, BaseDistribution]) -> tuple[str, ...]:
     """One choice of all settings, as overrides."""
-    values = {name: trial._suggest(name, distribution) for name, distribution in space.items()}
-    return tuple(f"{name}={value}" for name, value in values.items())
+    return tuple(f"{name}={_suggested(trial, name, distribution)}" for name, distribution in space.items())
+
+
+def _suggested(trial: optuna.Trial, name: str, distribution: BaseDistribution) -> str | int | float | bool | None:
+    """What a trial is to take for one setting."""
+    if isinstance(distribution, FloatDistribution):
+        return trial.suggest_float(name, distribution.low, distribution.high, log=distribution.log)
+    if isinstance(distribution, IntDistribution):
+        return trial.suggest_int(name, distribution.low, distribution.high, log=distribution.log)
+    if isinstance(distribution, CategoricalDistribution):
+        return trial.suggest_categorical(name, distribution.choices)
+    raise TypeError(f"{distribution} is not what parse_space gives")

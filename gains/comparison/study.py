@@ -15,6 +15,7 @@ from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution
+from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.pruners import MedianPruner, NopPruner
 from optuna.samplers import TPESampler
 from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
@@ -164,6 +165,17 @@ def ended(study: optuna.Study) -> int:
     """How many trials need not be done again: not those whose worker died."""
     done = (TrialState.COMPLETE, TrialState.PRUNED)
     return sum(trial.state in done or WRONG in trial.user_attrs for trial in study.get_trials(deepcopy=False))
+
+
+def importances(study: optuna.Study) -> dict[str, float]:
+    """How much each setting decides whether a trial is a good one (PED-ANOVA), the shares adding up to 1.
+
+    Empty with fewer than four finished trials, of which nothing can be said.
+    """
+    finished = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    if len(finished) < 4:
+        return {}
+    return get_param_importances(study, evaluator=PedAnovaImportanceEvaluator())
 
 
 def write_trials(study: optuna.Study, path: Path) -> None:

@@ -11,12 +11,13 @@ from omegaconf import DictConfig
 
 from gains.errors import InputError
 from gains.metrics.names import MAIN
+from gains.reports.search import Trial, write_search
 
 try:
     import optuna
 
     from gains.comparison.space import parse_space
-    from gains.comparison.study import Search, write_trials
+    from gains.comparison.study import Search, importances, write_trials
 except ModuleNotFoundError as missing:
     if missing.name != "optuna":
         raise
@@ -82,7 +83,12 @@ def report(study: "optuna.Study", output: Path) -> None:
     print(f"{counts['COMPLETE']} trials finished, {counts['PRUNED']} pruned, {counts['FAIL']} failed")
     if not finished:
         raise InputError(f"no trial finished; {output / 'trials.csv'} says why")
+    write_search(
+        output / "report.html",
+        [Trial(one.number, one.state.name.lower(), one.value, one.params) for one in trials],
+        importances(study),
+    )
     best = study.best_trial
     print(f"best       {best.value:.4f} validation {MAIN}, trial {best.number}, {best.user_attrs['folder']}")
     print(f"settings   {' '.join(f'{name}={value}' for name, value in best.params.items())}")
-    print(f"all        {output / 'trials.csv'}")
+    print(f"all        {output / 'trials.csv'}, {output / 'report.html'}")

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 
 import pytest
@@ -83,3 +84,31 @@ def test_interrupted_runs_are_asked_to_end(tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     assert process.wait(30) != 0
     assert (tmp_path / "saved").is_file()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems cannot tell a process that its parent died")
+def test_a_killed_watcher_ends_its_run(tmp_path: Path) -> None:
+    """Killed, so that it can tell nobody: the run is told to end, and saves."""
+    running = (
+        "import os, signal, sys, time; from pathlib import Path; folder = Path(r'{folder}');"
+        "signal.signal(signal.SIGTERM, lambda *_: (folder.joinpath('saved').touch(), os._exit(143)));"
+        "folder.joinpath('running').touch(); time.sleep(60)"
+    )
+    program = f"""
+    import sys; sys.path.insert(0, {str(ROOT / "tests" / "comparison")!r})
+    from test_queue import jobs, run_all
+    from pathlib import Path
+    run_all(jobs(Path({str(tmp_path)!r}), {running!r}), 1, print)
+    """
+    watcher = subprocess.Popen([sys.executable, "-c", textwrap.dedent(program)])
+    wait_for(tmp_path / "0" / "running")
+    watcher.kill()
+    watcher.wait()
+    wait_for(tmp_path / "0" / "saved")
+
+
+def wait_for(path: Path) -> None:
+    begin = time.monotonic()
+    while not path.exists():
+        assert time.monotonic() - begin < 50, f"{path.name} did not come"
+        time.sleep(0.02)

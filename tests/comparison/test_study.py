@@ -16,8 +16,8 @@ from optuna.trial import TrialState  # noqa: E402
 
 from gains.comparison import study as module  # noqa: E402
 from gains.comparison.queue import Job  # noqa: E402
-from gains.comparison.space import parse_space  # noqa: E402
-from gains.comparison.study import Search, ended, write_trials  # noqa: E402
+from gains.comparison.space import parse_space, settings_of  # noqa: E402
+from gains.comparison.study import Search, ended, importances, write_trials  # noqa: E402
 from gains.errors import InputError  # noqa: E402
 
 SCRIPT = """
@@ -100,6 +100,28 @@ def test_the_best_validation_counts_and_a_second_call_goes_on(tmp_path: Path) ->
         rows = list(csv.DictReader(file))
     assert [int(row["trial"]) for row in rows] == list(range(8))
     assert max(float(row["value"]) for row in rows) == study.best_value
+
+
+def test_what_is_suggested_is_what_the_space_allows() -> None:
+    space = parse_space(["a=tag(log,interval(0.001,0.1))", "n=int(interval(1,8))", "c=choice(x,2)"])
+    study = optuna.create_study()
+    for _ in range(20):
+        trial = study.ask()
+        chosen = dict(word.split("=") for word in settings_of(trial, space))
+        assert 0.001 <= float(chosen["a"]) <= 0.1
+        assert chosen["n"] in {str(number) for number in range(1, 9)}
+        assert chosen["c"] in {"x", "2"}
+        assert trial.distributions == space
+
+
+def test_the_setting_that_decides_is_the_most_important() -> None:
+    study = optuna.create_study(direction="maximize", sampler=optuna.samplers.RandomSampler(seed=1))
+    study.optimize(lambda trial: trial.suggest_float("x", 0, 1) + 0 * trial.suggest_float("y", 0, 1), n_trials=3)
+    assert importances(study) == {}
+    study.optimize(lambda trial: trial.suggest_float("x", 0, 1) + 0 * trial.suggest_float("y", 0, 1), n_trials=57)
+    shares = importances(study)
+    assert shares["x"] > 0.8
+    assert sum(shares.values()) == pytest.approx(1)
 
 
 def test_another_search_needs_another_folder(tmp_path: Path) -> None:

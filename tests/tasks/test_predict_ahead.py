@@ -65,6 +65,7 @@ def test_images_are_written_in_the_order_of_the_files(
 ) -> None:
     write_images(images, 9)
     written: list[str] = []
+
     def slow(output: Path, name: str, *rest: Any) -> None:
         time.sleep(0.01 * (len(written) % 3))
         written.append(name)
