@@ -21,6 +21,7 @@ from torchvision.models.detection import MaskRCNN_ResNet50_FPN_Weights
 
 from gains.errors import InputError
 from gains.models.classes import carry_classes, class_rows
+from gains.models.packing import unpack
 from gains.models.recipe import Recipe
 from gains.models.released import locate
 from gains.models.safetensors_file import SUFFIX, read_safetensors
@@ -189,7 +190,7 @@ def _read(path: Path) -> State:
         raise InputError(f"weights={path} does not exist; pass a file, 'imagenet', 'coco', or model/pretrained=none")
     if path.suffix == SUFFIX:
         tensors, recipe = read_safetensors(path, f"weights={path}")
-        return State(tensors, _categories(recipe))
+        return State(unpack(tensors), _categories(recipe))
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
