@@ -58,9 +58,20 @@ def room_imports() -> dict[str, set[str]]:
             continue
         wanted = rooms.setdefault(room, set())
         for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("gains."):
-                wanted.add((node.module or "").split(".")[1])
+            name = imported(node)
+            if name.startswith("gains."):
+                wanted.add(name.split(".")[1])
     return {room: wanted & rooms.keys() - {room} for room, wanted in rooms.items()}
+
+
+def imported(node: ast.AST) -> str:
+    """The module that a statement imports, or a call of ``import_module``; empty for anything else."""
+    if isinstance(node, ast.ImportFrom):
+        return node.module or ""
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "import_module":
+        name = node.args[0].values[0] if isinstance(node.args[0], ast.JoinedStr) else node.args[0]
+        return str(name.value) if isinstance(name, ast.Constant) else ""
+    return ""
 
 
 def heights(rooms: dict[str, set[str]]) -> dict[str, int]:

@@ -93,9 +93,8 @@ def test_the_wheel_works_in_a_fresh_environment_outside_the_repository(tmp_path:
 
 def fresh_environment(folder: Path, wheel: Path) -> Path:
     """An environment with the wheel installed; its dependencies are those of this one. Returns its ``gains``."""
-    venv.create(folder, symlinks=True)
-    python = folder / "bin" / "python"
-    pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--no-deps", "--no-index"]
+    venv.create(folder, symlinks=True, with_pip=True)  # its own, as this one may have been made by uv without pip
+    pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "--no-deps", "--no-index"]
     subprocess.run([*pip, str(wheel)], check=True)
     [site_packages] = folder.glob("lib/python*/site-packages")
     # Of folders named in a .pth file their own .pth files, such as that of an editable install, are not read.

@@ -24,7 +24,7 @@ READERS: dict[str, Callable[[bytes, str], list[Drawn]]] = {
     ".json": read_labelme,
 }
 LAYERS = ".layers.tif"
-TABLES = ("predictions.json", "annotations.json", "results.json")
+TABLES = ("predictions.json", "annotations.json", "results.json", "settings.json")
 RESULTS = (".labels.tif", ".categories.tif", ".overlay.png")
 """Pictures that ``gains predict`` writes beside its other formats; they are no images."""
 

@@ -62,6 +62,13 @@ def test_what_is_exported_is_read_again(tmp_path: Path, kind: str) -> None:
         assert [each.category for each in record.instances] == ["nucleus", "cell"] * 3
 
 
+def test_a_folder_of_results_is_read_beside_all_else_that_predict_leaves_in_it(tmp_path: Path) -> None:
+    masks = exported(tmp_path, "geojson")
+    for name in ("settings.json", "predictions.json", "measurements.csv", "report.html", "plate.1.overlay.png"):
+        (tmp_path / name).write_text("{}")
+    assert sorted_masks(dense(only(Drawings(tmp_path)))) == sorted_masks(masks)
+
+
 def test_predictions_json_is_read_again(tmp_path: Path) -> None:
     masks = exported(tmp_path, "coco")
     (tmp_path / "plate.1.coco.json").rename(tmp_path / "predictions.json")
