@@ -56,8 +56,8 @@ def encode_components(mask: npt.NDArray[Any]) -> list[RLE]:
     return encode_labels(labels)
 
 
-LOSSY_TIFF = (6, 7, 33007, 34892, 50001, 52546)
-"""Compressions of TIFF that change values: JPEG in its forms, and WebP."""
+LOSSY_TIFF = (6, 7, 22610, 33003, 33004, 33005, 33007, 34712, 34887, 34892, 34927, 34934, 50001, 50002, 52546)
+"""Compressions of TIFF that change values, or may: JPEG, JPEG 2000, JPEG XR, JPEG XL, WebP and LERC in all their numbers."""
 
 
 def check_lossless(data: bytes, where: str) -> None:
@@ -79,7 +79,8 @@ def check_lossless(data: bytes, where: str) -> None:
             return
     if lossy:
         raise InputError(
-            f"{where} is compressed with loss, which changes instance numbers; save it as PNG or plain TIFF"
+            f"{where} is compressed with loss, or by a method that may be, which changes instance numbers; save it as PNG "
+            "or plain TIFF"
         )
 
 
@@ -99,32 +100,61 @@ def instances_of(
         InputError: for a binary mask, or numbers that interpolation made.
     """
     values = np.unique(labels)
+    check_not_interpolated(labels, where)
     if components:
         return encode_components(labels)
-    if components is None and len(values) <= 2 and _is_binary(labels, values):
+    if components is None and (kind := _no_label_image(labels, values)):
         raise InputError(
-            f"{where} holds {' and '.join(map(str, values))} only, in several places: a binary mask, no label image;"
-            f" give each instance a number of its own, or set {option}=true to split it into connected parts (where"
-            f" 0 is not the background, invert it first), or {option}=false where each value is one instance"
+            f"{where} {kind}, no label image; give each instance a number of its own, or set {option}=true to split it"
+            f" into connected parts (where 0 is not the background, invert it first), or {option}=false where each"
+            " value is one instance"
         )
-    check_not_interpolated(labels, where)
     return encode_labels(labels)
 
 
-def _is_binary(labels: npt.NDArray[np.integer[Any]], values: npt.NDArray[np.integer[Any]]) -> bool:
-    """Whether an image of one or two values has a foreground, or the holes of an inverted one, in several places."""
-    if len(values) < 2:
-        return False
-    parts = ndimage.label(labels == values[1], structure=np.ones((3, 3)))[1]
-    if parts > 1 or values[0] != 0:
-        return True
+MOST_CLASSES = 12
+"""Values of a mask of classes; instances are rarely so few that each of them lies in several places."""
+
+WHITE = (255, 65535)
+"""What binary masks say of a foreground, and hardly any label image of a single instance."""
+
+STRAY = 0.1
+"""Of the largest part of an instance: smaller ones are specks that a brush left, no objects of a class."""
+
+
+def _no_label_image(labels: npt.NDArray[np.integer[Any]], values: npt.NDArray[np.integer[Any]]) -> str:
+    """What an image seems to be whose values say nothing about instances; empty for a label image."""
+    held = " and ".join(map(str, values))
+    if len(values) == 1:
+        return f"holds {held} everywhere: a binary mask that is inverted, or full" if values[0] in WHITE else ""
+    if len(values) == 2:
+        one_value = values[0] != 0 or _is_scattered(labels == values[1], 0) or _is_inverted(labels)
+        return f"holds {held} only, in several places: a binary mask" if one_value else ""
+    marks = values[values > 0]
+    if len(marks) <= MOST_CLASSES and all(_is_scattered(labels == value, STRAY) for value in marks):
+        return f"holds {held}, each in several places: a mask of classes"
+    return ""
+
+
+def _is_scattered(mask: npt.NDArray[np.bool_], share: float) -> bool:
+    """Whether it has a second 8-connected component of at least that share of its largest."""
+    parts, _ = ndimage.label(mask, structure=np.ones((3, 3)))
+    areas = np.sort(np.bincount(parts[mask]))
+    return bool(areas[-2] > 0 and areas[-2] >= share * areas[-1])
+
+
+def _is_inverted(labels: npt.NDArray[np.integer[Any]]) -> bool:
+    """Whether what is not 0 fills most of the border, and what is 0 lies inside of it."""
     border = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]]) != 0
-    holes = ndimage.label(labels == 0)[1]
-    return bool(border.mean() > 0.5 and holes > 1)
+    holes, count = ndimage.label(labels == 0)
+    outside = np.unique(np.concatenate([holes[0], holes[-1], holes[:, 0], holes[:, -1]]))
+    return bool(border.mean() > 0.5 and count > np.count_nonzero(outside))
 
 
 def check_not_interpolated(labels: npt.NDArray[np.integer[Any]], where: str) -> None:
-    """Refuse numbers that resizing or lossy compression made: they occur only between a smaller and a larger one.
+    """Refuse numbers that resizing or lossy compression made, although the file is not compressed so itself.
+
+    Such numbers occur only between a smaller and a larger one, or as crumbs: single pixels here and there.
 
     Raises:
         InputError: if more than a quarter of the numbers, and three at least, are such.
@@ -136,9 +166,21 @@ def check_not_interpolated(labels: npt.NDArray[np.integer[Any]], where: str) -> 
     between = ((left < dense) & (dense < right)) | ((left > dense) & (dense > right))
     between |= ((up < dense) & (dense < down)) | ((up > dense) & (dense > down))
     sizes = np.bincount(dense.ravel())
-    made = int((np.bincount(dense.ravel(), weights=between.ravel()) == sizes).sum())
+    only_between = np.bincount(dense.ravel(), weights=between.ravel()) == sizes
+    made = int((only_between | _are_crumbs(dense, sizes)).sum())
     if made >= 3 and 4 * made > len(sizes):
         raise InputError(
-            f"{where} holds {made} numbers that occur only between smaller and larger ones, as interpolation or lossy "
-            "compression makes them; resize label images with nearest neighbour and save them as PNG or plain TIFF"
+            f"{where} holds {made} numbers that occur only between smaller and larger ones or as scattered pixels, as "
+            "interpolation or lossy compression makes them; resize label images with nearest neighbour and save them "
+            "as PNG or plain TIFF"
         )
+
+
+def _are_crumbs(dense: npt.NDArray[np.int64], sizes: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+    """For each value from 0 whether its pixels hardly touch each other, and lie far apart."""
+    touching = np.bincount(dense[:, 1:][dense[:, 1:] == dense[:, :-1]], minlength=len(sizes))
+    touching += np.bincount(dense[1:][dense[1:] == dense[:-1]], minlength=len(sizes))
+    spans = ndimage.find_objects(dense + 1, max_label=len(sizes))
+    sides = np.array([max(part.stop - part.start for part in span) if span else 0 for span in spans])
+    crumbs: npt.NDArray[np.bool_] = (sizes >= 2) & (4 * touching < 3 * sizes) & (sides > 2 * np.sqrt(sizes) + 2)
+    return crumbs

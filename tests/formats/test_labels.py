@@ -37,6 +37,32 @@ def test_inverted_masks_are_refused() -> None:
             instances_of(np.where(discs() > 0, foreground, background), "m.png", None)
 
 
+def test_an_inverted_mask_with_one_hole_and_one_without() -> None:
+    with pytest.raises(InputError, match="binary mask"):
+        instances_of((discs() != 3) * 255, "m.png", None)
+    with pytest.raises(InputError, match="holds 255 everywhere"):
+        instances_of(np.full((9, 9), 255), "m.png", None)
+    assert len(instances_of(np.full((9, 9), 255), "m.png", False)) == 1
+    assert len(instances_of(np.full((9, 9), 5), "m.png", None)) == 1
+
+
+def test_masks_of_classes_are_refused_and_split() -> None:
+    classes = np.array([0, 2, 1, 1, 2])[discs()]
+    with pytest.raises(InputError, match="a mask of classes"):
+        instances_of(classes, "m.png", None)
+    assert len(instances_of(classes, "m.png", True)) == 4
+    assert len(instances_of(classes, "m.png", False)) == 2
+    three = np.array([0, 2, 1, 1, 3])[discs()]
+    assert len(instances_of(three, "m.png", None)) == 3  # some of them may be what an overlap left
+
+
+def test_specks_of_a_brush_make_no_classes() -> None:
+    labels = discs()
+    for number in range(1, 5):
+        labels[30, 5 * number] = number
+    assert len(instances_of(labels, "m.png", None)) == 4
+
+
 def test_label_images_are_read() -> None:
     assert len(instances_of(discs(), "m.png", None)) == 4
     assert len(instances_of((discs() == 2) * 9, "m.png", None)) == 1
@@ -54,6 +80,38 @@ def test_interpolated_labels_are_refused(zoom: float) -> None:
     resized = np.rint(ndimage.zoom(discs((10, 90, 170, 250)).astype(float), zoom, order=1)).astype(np.int64)
     with pytest.raises(InputError, match="nearest neighbour"):
         instances_of(resized, "m.png", None)
+
+
+@pytest.mark.parametrize("quality", [50, 80, 95, 100])
+@pytest.mark.parametrize("numbers", [(10, 90, 170, 250), (60, 120, 180, 240)])
+def test_png_files_that_were_jpeg_are_refused(quality: int, numbers: tuple[int, ...]) -> None:
+    file = io.BytesIO()
+    Image.fromarray(discs(numbers).astype(np.uint8)).save(file, "JPEG", quality=quality)
+    decoded = np.asarray(Image.open(file)).astype(np.int64)
+    for components in (None, True, False):
+        with pytest.raises(InputError, match="nearest neighbour"):
+            instances_of(decoded, "m.png", components)
+
+
+@pytest.mark.parametrize("side", [1, 2, 3])
+def test_tiny_objects_are_no_crumbs(side: int) -> None:
+    draw = np.random.default_rng(side)
+    labels = np.zeros((90, 90), np.int64)
+    for number, place in enumerate(draw.permutation(225)[:60], start=1):
+        y, x = 6 * (place // 15), 6 * (place % 15)
+        labels[y : y + side, x : x + 2] = number
+    assert len(instances_of(labels, "m.png", None)) == 60
+
+
+@pytest.mark.parametrize("method", [7, 34712, 34887, 34934, 50001, 50002])
+def test_methods_that_may_lose_values_are_refused(method: int) -> None:
+    file = io.BytesIO()
+    tifffile.imwrite(file, discs().astype(np.uint8), compression="zlib")
+    file.seek(0)
+    with tifffile.TiffFile(file, mode="r+") as tiff:
+        tiff.pages.first.tags["Compression"].overwrite(method)
+    with pytest.raises(InputError, match="compressed with loss, or by a method"):
+        check_lossless(file.getvalue(), "m")
 
 
 def test_lossy_containers_are_refused() -> None:
