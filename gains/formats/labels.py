@@ -57,7 +57,7 @@ def encode_components(mask: npt.NDArray[Any]) -> list[RLE]:
 
 
 LOSSY_TIFF = (6, 7, 22610, 33003, 33004, 33005, 33007, 34712, 34887, 34892, 34927, 34934, 50001, 50002, 52546)
-"""Compressions of TIFF that change values, or may: JPEG, JPEG 2000, JPEG XR, JPEG XL, WebP and LERC in all their numbers."""
+"""Compressions of TIFF that change values, or may: JPEG, JPEG 2000, JPEG XR, JPEG XL, WebP and LERC, all numbers."""
 
 
 def check_lossless(data: bytes, where: str) -> None:
@@ -79,8 +79,8 @@ def check_lossless(data: bytes, where: str) -> None:
             return
     if lossy:
         raise InputError(
-            f"{where} is compressed with loss, or by a method that may be, which changes instance numbers; save it as PNG "
-            "or plain TIFF"
+            f"{where} is compressed with loss, or by a method that may be, which changes instance numbers; save it as "
+            "PNG or plain TIFF"
         )
 
 

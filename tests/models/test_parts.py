@@ -11,7 +11,7 @@ from torchvision.models.detection.roi_heads import fastrcnn_loss
 from torchvision.ops import FrozenBatchNorm2d, MultiScaleRoIAlign, box_iou
 
 from gains.models.mask_rcnn import MaskBranch
-from gains.models.parts.backbone import FrozenNorm
+from gains.models.parts.backbone import BatchNorm, FrozenNorm
 from gains.models.parts.detections import add_rows, keep_detections, split_detections
 from gains.models.parts.roi.box_branch import BoxBranch, BoxHead, BoxOutput, roi_pooler
 from gains.models.parts.roi.mask_head import MaskHead, MaskPredictor, mask_loss, mask_targets, own_class
@@ -325,3 +325,19 @@ def test_at_inference_there_are_enough_proposals_for_what_may_be_kept(build: Cal
     assert proposed[0] == 20
     assert 20 < proposed[1] <= 60 < proposed[2] <= 150
     assert network.rpn.train().post_nms_top_n() == 20
+
+
+def test_batch_norm_takes_a_single_value_by_its_running_statistics() -> None:
+    torch.manual_seed(0)
+    norm, plain = BatchNorm(5), torch.nn.BatchNorm2d(5)
+    for _ in range(3):
+        x = torch.randn(2, 5, 3, 4) * 3 + 1
+        torch.testing.assert_close(norm(x), plain(x), rtol=0, atol=0)
+    before = {name: value.clone() for name, value in norm.state_dict().items()}
+    single = torch.randn(1, 5, 1, 1, requires_grad=True)
+    given = norm(single)
+    given.sum().backward()
+    torch.testing.assert_close(norm.state_dict(), before, rtol=0, atol=0)
+    torch.testing.assert_close(given, plain.eval()(single))
+    assert single.grad is not None
+    assert (single.grad != 0).all()

@@ -68,8 +68,7 @@ def test_what_few_images_are_advised_is_what_trains(
     one, two, three = (int(ratio) for ratio in advised.groups())
     folder = tmp_path / "run"
     # At 32 pixels the last level is one pixel, of which a single image has no variance.
-    root = prepare_noise(tmp_path / "few", count, (one, two, three))
-    run_train(root, folder, "augmentation.short_sides=[64]")
+    run_train(prepare_noise(tmp_path / "few", count, (one, two, three)), folder)
     assert (folder / "checkpoints/last.ckpt").is_file()
     said = [line for line in capsys.readouterr().out.splitlines() if "no validation images" in line]
     assert said == ["no validation images: the last checkpoint is kept, not the best"]
@@ -77,7 +76,7 @@ def test_what_few_images_are_advised_is_what_trains(
 
 def test_two_images_train_and_validate(tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    run_train(prepare_noise(tmp_path / "two", 2, (1, 1, 0)), folder, "augmentation.short_sides=[64]")
+    run_train(prepare_noise(tmp_path / "two", 2, (1, 1, 0)), folder)
     assert (folder / "checkpoints/best.ckpt").is_file()
 
 

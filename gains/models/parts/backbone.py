@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Literal
 
 from torch import Tensor, nn
+from torch.nn import functional
 from torchvision.models import get_model
 from torchvision.models._utils import IntermediateLayerGetter
 from torchvision.models.detection.backbone_utils import BackboneWithFPN
@@ -35,9 +36,25 @@ class FrozenNorm(FrozenBatchNorm2d):  # type: ignore[misc]
         return normalised
 
 
+class BatchNorm(nn.BatchNorm2d):
+    """Batch norm that also trains where a batch leaves one value per channel, as one image of 32 pixels at stride 32.
+
+    One value has no variance: it is normalised by the running statistics, which stay as they are.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalised ``x (N, C, H, W)``."""
+        if self.training and x.shape[0] * x.shape[2] * x.shape[3] == 1:
+            return functional.batch_norm(
+                x, self.running_mean, self.running_var, self.weight, self.bias, training=False, eps=self.eps
+            )
+        normalised: Tensor = super().forward(x)
+        return normalised
+
+
 NORMS: dict[str, Callable[[int], nn.Module]] = {
     "frozen": FrozenNorm,
-    "batch": nn.BatchNorm2d,
+    "batch": BatchNorm,
     "group": _group_norm,
 }
 
