@@ -1,5 +1,6 @@
 """``gains score``: any tool's predictions against a ground truth."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,9 @@ def run(config: DictConfig) -> float:
     check_settings(config)
     truth = read_ground_truth(config.ground_truth, config.category, components=config.components, crowd=config.crowd)
     predictions = read_predictions(config.predictions, truth, components=config.components)
-    truth, left_out = scored_images(truth, predictions, config.images)
     compared = read_predictions(config.compare, truth, "compare", config.components) if config.compare else None
+    files = {"predictions": predictions} | ({"compare": compared} if compared else {})
+    truth, left_out = scored_images(truth, files, config.images)
     tuning = choose_threshold(config) if config.tune_threshold else None
     threshold = tuning["chosen"] if tuning else float(config.score_threshold)
     evaluator = filled(truth, predictions, config.max_detections, threshold, arrangement=True)
@@ -89,31 +91,42 @@ def check_settings(config: DictConfig) -> None:
                 )
 
 
-def scored_images(truth: GroundTruth, predictions: Predictions, images: str) -> tuple[GroundTruth, list[str]]:
-    """The images that are scored, and a note on those that the predictions do not name.
+def scored_images(truth: GroundTruth, files: Mapping[str, Predictions], images: str) -> tuple[GroundTruth, list[str]]:
+    """The images that are scored, and notes on those that predictions do not name.
 
     Args:
         truth: all images.
-        predictions: of some of them.
-        images: ``all``, or ``predicted`` to leave the others out.
+        files: predictions of some of them by the setting that gave them; all are scored on the same images.
+        images: ``all``, or ``predicted`` to leave out those that none of the files names.
 
     Raises:
         InputError: if no image would be left.
     """
-    missing = [name for number, name in truth.names.items() if number not in predictions.predicted]
-    if not missing:
-        return truth, []
-    listed = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
-    if images == "predicted":
-        if len(missing) == len(truth.names):
+    named = set[int]().union(*(each.predicted for each in files.values()))
+    notes = []
+    if images == "predicted" and named != set(truth.names):
+        if not named:
             raise InputError(
                 f"images=predicted: the predictions name no image of {truth.path}; nothing is left to score"
             )
-        return truth.only(predictions.predicted), [f"{len(missing)} images without predictions are left out: {listed}"]
-    return truth, [
-        f"{len(missing)} images have no prediction, all they hold is counted as missed: {listed}"
-        " (images=predicted leaves them out)"
-    ]
+        left_out = [name for number, name in truth.names.items() if number not in named]
+        notes.append(f"{len(left_out)} images without predictions are left out: {_some(left_out)}")
+        truth = truth.only(named)
+    for setting, each in files.items():
+        missing = [name for number, name in truth.names.items() if number not in each.predicted]
+        if missing:
+            of = f" in {setting}" if len(files) > 1 else ""
+            remedy = "" if images == "predicted" else " (images=predicted leaves out those that no file names)"
+            notes.append(
+                f"{len(missing)} images have no prediction{of}, all they hold is counted as missed: "
+                f"{_some(missing)}{remedy}"
+            )
+    return truth, notes
+
+
+def _some(names: list[str]) -> str:
+    """The first names of a list."""
+    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
 
 
 def filled(
@@ -138,7 +151,7 @@ def choose_threshold(config: DictConfig) -> dict[str, Any]:
         config.validation_ground_truth, config.category, "validation_ground_truth", config.components, config.crowd
     )
     predictions = read_predictions(config.validation_predictions, truth, "validation_predictions", config.components)
-    truth, _ = scored_images(truth, predictions, config.images)
+    truth, _ = scored_images(truth, {"validation_predictions": predictions}, config.images)
     evaluator = filled(truth, predictions, config.max_detections, config.score_threshold)
     chosen, curve = tune_threshold(evaluator, config.tune_metric)
     return {

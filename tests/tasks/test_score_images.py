@@ -86,3 +86,23 @@ def test_other_values_are_refused(tmp_path: Path, setting: str, message: str) ->
 def test_nothing_left_to_score_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="the predictions name no image"):
         scored(tmp_path, f"ground_truth={truth(tmp_path)}", f"predictions={found(tmp_path, ())}", "images=predicted")
+
+
+def test_two_files_are_compared_on_the_images_that_either_names(tmp_path: Path) -> None:
+    one, other = tmp_path / "one", tmp_path / "other"
+    for folder in (one, other):
+        folder.mkdir()
+    files = (f"ground_truth={truth(tmp_path)}", f"predictions={found(one, (9,))}", f"compare={found(other, (9, 6))}")
+    results = scored(tmp_path, *files, "images=predicted")
+    assert results["metrics"]["n_images"] == results["comparison"]["metrics"]["n_images"] == 2
+    assert (results["metrics"]["aji"], results["comparison"]["metrics"]["aji"]) == (0.5, 1.0)
+    assert results["comparison"]["differences"]["aji"]["difference"] == -0.5
+    assert any("left out: day/4.png" in note for note in results["notes"])
+    assert any(
+        "1 images have no prediction in predictions" in note and "day/6.png" in note for note in results["notes"]
+    )
+    every = scored(tmp_path, *files)
+    assert every["metrics"]["n_images"] == 3
+    assert any("1 images have no prediction in compare" in note for note in every["notes"])
+    with pytest.raises(InputError, match="name no image"):
+        scored(tmp_path, *files[:1], f"predictions={found(one, ())}", f"compare={found(other, ())}", "images=predicted")
