@@ -14,7 +14,7 @@ from gains.metrics.matching.intersections import mask_pairs
 from gains.rle import RLE
 
 MATCHING_IOU = 0.5
-"""IoU from which a prediction is taken for the truth that it meets, as in F1."""
+"""IoU above which a prediction is taken for the truth that it meets, as in F1."""
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -45,7 +45,7 @@ def match(
     found_labels: Sequence[int],
     crowd: Sequence[bool] | None = None,
 ) -> Matched:
-    """Pair as many predictions with truths of their category as possible, at IoU 0.5 and more.
+    """Pair as many predictions with truths of their category as possible, above an IoU of 0.5.
 
     Args:
         truths: G masks of one image.
@@ -59,7 +59,7 @@ def match(
     missed, excused = ~crowds, np.zeros(len(found), dtype=bool)
     pairs = mask_pairs(truths, found, crowds)
     alike = np.asarray(truth_labels, np.int64)[pairs.truth] == np.asarray(found_labels, np.int64)[pairs.detection]
-    pairs = pairs.where(alike & (pairs.iou >= MATCHING_IOU))
+    pairs = pairs.where(alike & (pairs.iou > MATCHING_IOU))
     excused[pairs.detection[crowds[pairs.truth]]] = True
     pairs = pairs.where(~crowds[pairs.truth])
     pairs = pairs.where(optimal(pairs, most_pairs_first=True))

@@ -94,9 +94,20 @@ class Ranking:
         Args:
             weights: ``(I,)`` how often each image counts: ones, or the multiplicities of a bootstrap sample.
         """
+        averages: FloatArray = self.precision(weights).mean(axis=1)
+        return averages
+
+    def precision(self, weights: FloatArray) -> FloatArray:
+        """The best precision ``(10, 101)`` at each IoU threshold that has a recall of 0, 0.01, ... 1 or more.
+
+        0 where no score reaches that recall, NaN without ground truth.
+
+        Args:
+            weights: ``(I,)`` how often each image counts.
+        """
         truths = float(self.truths @ weights)
         if truths == 0:
-            return np.full(len(IOU_THRESHOLDS), np.nan)
+            return np.full((len(IOU_THRESHOLDS), len(RECALL_THRESHOLDS)), np.nan)
         weight = weights[self.image]
         true = np.cumsum(self.true_positive * weight, axis=1)
         found = true + np.cumsum(self.false_positive * weight, axis=1)
@@ -106,5 +117,5 @@ class Ranking:
         precision = np.concatenate([precision, np.zeros((len(precision), 1))], axis=1)
         recall = true / truths
         at = np.stack([np.searchsorted(line, RECALL_THRESHOLDS, side="left") for line in recall])
-        averages: FloatArray = np.take_along_axis(precision, at, axis=1).mean(axis=1)
-        return averages
+        best: FloatArray = np.take_along_axis(precision, at, axis=1)
+        return best

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,16 @@ from gains.drawing.scale_bar import add_scale_bar
 from gains.export.overlay import view
 from gains.images.raster import ArrayRaster
 from gains.masks import InstanceCrops
+from gains.metrics.average_precision import IOU_THRESHOLDS, RECALL_THRESHOLDS
 from gains.metrics.names import BY_NAME, HEADLINES, METRICS
 from gains.metrics.subregions import arrangement_rows
-from gains.prediction.records import THUMBNAIL_SIDE, jpeg
+from gains.prediction.records import THUMBNAIL_SIDE, webp
 from gains.reports.html import (
+    FloatArray,
     Picture,
     bullets,
     cards,
+    curves,
     gallery,
     histograms,
     number,
@@ -48,6 +52,7 @@ def write_evaluation_report(
     predictions: Sequence[Mapping[str, Any]],
     results: Mapping[str, Any],
     per_image: Sequence[Mapping[str, Any]],
+    precision: Mapping[str, FloatArray] | None = None,
 ) -> Path:
     """Write ``report.html`` of ``gains eval``.
 
@@ -57,6 +62,7 @@ def write_evaluation_report(
         predictions: entries of a COCO results list (``image_id``, ``category_id``, ``score``, ``segmentation``).
         results: as the evaluator computes them, with ``model``, ``checkpoint``, ``dataset`` and ``split`` if known.
         per_image: rows of :meth:`InstanceSegmentationEvaluator.per_image`.
+        precision: category -> :meth:`gains.metrics.average_precision.Ranking.precision` of its masks.
 
     Returns:
         The page.
@@ -83,6 +89,7 @@ def write_evaluation_report(
         cards({"images": number(len(ids)), **shown}),
         section("Metrics", table(["metric", *_columns(results)], overall), bullets(results.get("notes", []), "notes")),
         *([section("By how instances lie", _arrangement(results))] if results.get("arrangement") else []),
+        *([section("Precision and recall", precision_recall(precision))] if precision else []),
         section("Per image", histograms({BY_NAME[name].title: images[name].dropna() for name in IMAGE_METRICS[:3]})),
         section("Instances", histograms({"IoU of matched instances": ious, **_distributions(dataset, found)})),
         section(
@@ -106,9 +113,21 @@ def write_evaluation_report(
     return path
 
 
+def precision_recall(precision: Mapping[str, FloatArray]) -> str:
+    """A panel of curves at IoU 0.5, 0.75 and 0.9 for each category, over all scores."""
+    chosen = {f"IoU {IOU_THRESHOLDS[index]:g}": index for index in (0, 5, 8)}
+    panels = [
+        f'<div class="panel"><h3>{escape(category)}</h3>'
+        + curves({name: (RECALL_THRESHOLDS, values[index]) for name, index in chosen.items()}, "recall", "precision")
+        + "</div>"
+        for category, values in precision.items()
+    ]
+    return f'<div class="charts">{"".join(panels)}</div>'
+
+
 def _arrangement(results: Mapping[str, Any]) -> str:
-    """Recall and IoU of each group, and recall of the parts that others cover."""
-    rows = arrangement_rows(results["arrangement"])
+    """Recall and IoU of each group that occurs, and recall of the parts that others cover."""
+    rows = [row for row in arrangement_rows(results["arrangement"]) if row["n_ground_truth"]]
     header = ["category", "instances", "truths", "recall", "mean IoU", "covered part", "the rest", "precision"]
     return table(header, [list(row.values()) for row in rows])
 
@@ -176,13 +195,13 @@ def _compared(
     )
     scores = np.array([float(item["score"]) for item in found])
     drawn = draw_compared(picture, truths, predicted, matched, scores)
-    plain = jpeg(enlarge(picture, zoom_of(picture)))
+    plain = webp(enlarge(picture, zoom_of(picture)))
     notes = [
         f"ground truth: {len(truths)}, {measured.missed:.0f} missed",
         f"prediction: {len(predicted)}, {measured['false']:.0f} false",
     ]
     pictures = [
-        Picture(jpeg(add_scale_bar(each, each.shape[1] / size[1])), plain, note)
+        Picture(webp(add_scale_bar(each, each.shape[1] / size[1])), plain, note)
         for each, note in zip(drawn, notes, strict=True)
     ]
     line = ", ".join(f"{BY_NAME[metric].title}: {_metric(measured[metric])}" for metric in IMAGE_METRICS)

@@ -9,12 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from gains import __version__
 from gains.files import replacing
 
 WIDTH, HEIGHT, BASE = 360, 150, 118
 """Of a histogram in SVG units, and where its horizontal axis lies."""
+LINES = 4
+"""Colours of lines in the style sheet."""
+
+FloatArray = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -22,7 +27,7 @@ class Picture:
     """One picture of a gallery.
 
     Attributes:
-        drawn: JPEG in base64, instances drawn.
+        drawn: WebP in base64, instances drawn.
         plain: the same without, shown under the mouse.
         note: short text in its corner.
     """
@@ -138,6 +143,28 @@ def histogram(values: Sequence[float], bins: int = 24) -> str:
     )
 
 
+def curves(lines: Mapping[str, tuple[FloatArray, FloatArray]], x: str, y: str) -> str:
+    """Lines in the unit square as SVG, their names beside it: name -> x and y, NaN left out."""
+    left, top, right = 34, 12, WIDTH - 116
+    across, up = right - left, BASE - top
+    drawn = [
+        f'<line x1="{left}" y1="{BASE}" x2="{right}" y2="{BASE}"/>',
+        f'<line x1="{left}" y1="{top}" x2="{left}" y2="{BASE}"/>',
+        f'<text x="{left}" y="{BASE + 30}">{escape(y)} over {escape(x)}</text>',
+    ]
+    for value in (0, 0.5, 1):
+        drawn.append(f'<text x="{left + across * value}" y="{BASE + 15}" text-anchor="middle">{value:g}</text>')
+        drawn.append(f'<text x="{left - 5}" y="{BASE - up * value + 4}" text-anchor="end">{value:g}</text>')
+    for index, (name, (xs, ys)) in enumerate(lines.items()):
+        colour, height = f'class="line{index % LINES}"', top + 16 * index + 8
+        known = zip(xs[np.isfinite(ys)], ys[np.isfinite(ys)], strict=True)
+        points = " ".join(f"{left + across * at:.1f},{BASE - up * value:.1f}" for at, value in known)
+        drawn.append(f'<polyline {colour} points="{points}"><title>{escape(name)}</title></polyline>')
+        drawn.append(f'<line {colour} x1="{right + 12}" y1="{height}" x2="{right + 26}" y2="{height}"/>')
+        drawn.append(f'<text x="{right + 30}" y="{height + 4}">{escape(name)}</text>')
+    return f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img">{"".join(drawn)}</svg>'
+
+
 def number(value: float | None) -> str:
     """A number in about four digits."""
     if value is None or math.isnan(value):
@@ -155,7 +182,7 @@ def _cell(value: Any) -> str:
 
 def _picture(picture: Picture) -> str:
     note = f"<em>{escape(picture.note)}</em>" if picture.note else ""
-    source = "data:image/jpeg;base64,"
+    source = "data:image/webp;base64,"
     return (
         f'<div class="picture"><img class="drawn" loading="lazy" src="{source}{picture.drawn}" alt="instances">'
         f'<img class="plain" loading="lazy" src="{source}{picture.plain}" alt="image">{note}</div>'

@@ -4,6 +4,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
 
 from gains.data.datamodule import InstanceDataModule
@@ -72,9 +73,12 @@ def evaluate(
             "parameters": sum(parameter.numel() for parameter in module.network.parameters()),
         },
     }
-    write_statistics(folder / "statistics.npz", stored_statistics(module, dataset))
+    statistics = stored_statistics(module, dataset)
+    write_statistics(folder / "statistics.npz", statistics)
     write_json(folder / "results.json", results)
-    write_evaluation_report(folder, dataset, writer.entries, results, module.evaluator.per_image())
+    weights = np.ones(len(statistics.images))
+    precision = {name: category.segm.precision(weights) for name, category in statistics.statistics.items()}
+    write_evaluation_report(folder, dataset, writer.entries, results, module.evaluator.per_image(), precision)
     return results
 
 

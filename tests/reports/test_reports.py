@@ -17,7 +17,7 @@ from gains.metrics.evaluator import InstanceSegmentationEvaluator
 from gains.prediction.predictor import Predictor
 from gains.prediction.records import Record, make_record, read_records, write_record
 from gains.reports.evaluation import write_evaluation_report
-from gains.reports.html import histogram, number
+from gains.reports.html import curves, histogram, number
 from gains.reports.prediction import write_prediction_report
 from gains.rle import encode_crop
 
@@ -79,7 +79,7 @@ def test_prediction_report(tmp_path: Path, record: Record) -> None:
     assert [name for name in record.categories if name in page.text] == ["nucleus", "cytoplasm"]
     assert len(page.sources) == 2
     for source in page.sources:
-        assert source.startswith("data:image/jpeg;base64,")
+        assert source.startswith("data:image/webp;base64,")
         picture = cv2.imdecode(np.frombuffer(base64.b64decode(source.split(",")[1]), np.uint8), cv2.IMREAD_COLOR)
         assert picture.shape[1] / picture.shape[0] == pytest.approx(60 / 40)
 
@@ -113,8 +113,12 @@ def test_evaluation_report_shows_the_worst_first(tmp_path: Path) -> None:
     predictions.append({"image_id": 1, "category_id": 1, "score": 0.1, "segmentation": moved})
     dataset = InstanceDataset(Annotations(tmp_path, images, objects, ["cell"], [1], {}), list(images))
     results = {**evaluator.compute(), "model": "gains", "split": "test"}
-    path = write_evaluation_report(tmp_path, dataset, predictions, results, evaluator.per_image())
+    results |= {"seed": 5, "costs": {"training_seconds": 61.5, "parameters": 123}}
+    precision = {"cell": np.linspace(1, 0, 101)[None].repeat(10, axis=0)}
+    path = write_evaluation_report(tmp_path, dataset, predictions, results, evaluator.per_image(), precision)
     page = Page(path.read_text())
+    for part in ("precision over recall", "IoU of matched instances", "seed 5", "training seconds 61.5"):
+        assert part in page.text
     assert page.captions == ["wrong", "half", "good"]
     notes = [page.text.count(f"ground truth: 1, {missed} missed") for missed in (0, 1)]
     assert notes == [2, 1]
@@ -123,6 +127,19 @@ def test_evaluation_report_shows_the_worst_first(tmp_path: Path) -> None:
     ]
     assert notes == [1, 1, 1]
     assert len(page.sources) == 12
+
+
+def test_curves_are_drawn_where_they_are_known() -> None:
+    xs = np.array([0, 0.5, 1])
+    drawn = curves({"a<b": (xs, np.array([1, 0.5, np.nan])), "c": (xs, np.full(3, np.nan))}, "recall", "precision")
+    points = [line.split('"')[0] for line in drawn.split('points="')[1:]]
+    assert points[1] == ""
+    (x0, y0), (x1, y1) = ([float(number) for number in point.split(",")] for point in points[0].split())
+    # From the top left corner half way to the right and half way down.
+    assert (x0, y0) == (34, 12)
+    assert x1 == (34 + (360 - 116)) / 2
+    assert y1 == (12 + 118) / 2
+    assert "a&lt;b" in drawn
 
 
 def test_histogram_of_counts_has_a_bar_for_each() -> None:
