@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 
-from torch.distributed import TCPStore  # type: ignore[attr-defined]
+import torch
+from torch.distributed import PrefixStore, TCPStore  # type: ignore[attr-defined]
 
 KEY = "gains/folder"
 PATIENCE = timedelta(hours=12)
@@ -52,6 +53,25 @@ def publish(folder: Path) -> None:
         store = _store()
         store.set(KEY, str(folder.resolve()))
         store.set(_ready(), "")
+
+
+def meet_again(device: torch.device) -> None:
+    """After a restart by torchrun, let the processes find each other; the first time Lightning does it.
+
+    torchrun's store outlives the processes that it restarts, and with it the addresses of those that died. A process
+    that comes before the first one would read the old address of that one, and its connection would be refused. So
+    every restart has a part of the store of its own.
+
+    Args:
+        device: that this process computes on.
+    """
+    if restarted() and not torch.distributed.is_initialized():
+        torch.distributed.init_process_group(
+            "nccl" if device.type == "cuda" else "gloo",
+            store=PrefixStore(f"gains/restart/{os.environ['TORCHELASTIC_RESTART_COUNT']}", _store()),
+            rank=int(os.environ["RANK"]),
+            world_size=int(os.environ["WORLD_SIZE"]),
+        )
 
 
 def _ready() -> str:

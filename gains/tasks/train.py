@@ -54,6 +54,7 @@ def run(config: DictConfig) -> float:
     earlier = go_on(resume, module, trainer) if resume else []
     begin(config, folder, goes_on, config.trainer.precision)
     log_again(trainer, earlier)
+    processes.meet_again(trainer.strategy.root_device)
     try:
         trainer.fit(module, datamodule, ckpt_path=resume, weights_only=True)
     except Stopped as stop:
