@@ -46,7 +46,7 @@ def test_a_wrong_command_would_be_noticed(words: str) -> None:
 
 def test_commands_are_found_wherever_they_stand() -> None:
     found = [str(command) for command in commands()]
-    assert "README.md: gains train -m sweep=ablation" in found
+    assert "docs/settings.md: gains train -m sweep=ablation" in found
     assert (
         "docs/scaling.md: gains train trainer=ddp +trainer.num_nodes=2" in found
     )  # a line that goes on, behind torchrun
