@@ -13,8 +13,8 @@ import nbformat
 from nbclient import NotebookClient
 from PIL import Image
 
-COLOURS = 128
-"""Of a stored picture: a third of the bytes, and nobody sees a difference."""
+QUALITY = 85
+"""Of stored pictures, of 100."""
 
 
 def main() -> None:
@@ -27,18 +27,18 @@ def main() -> None:
             cell.metadata.clear()  # when it ran
             for output in cell.get("outputs", []):
                 if "image/png" in output.get("data", {}):
-                    output.data["image/png"] = smaller(output.data["image/png"])
+                    output.data["image/jpeg"] = jpeg(output.data.pop("image/png"))
         notebook.metadata.pop("widgets", None)
         notebook.metadata["language_info"] = {"name": "python"}
         nbformat.write(notebook, path)
         print(f"{path}: {path.stat().st_size / 1e3:.0f} kB")
 
 
-def smaller(picture: str) -> str:
-    """A PNG in base64 with few colours."""
+def jpeg(picture: str) -> str:
+    """A PNG in base64 as a JPEG in base64, a third of its size."""
     with Image.open(io.BytesIO(base64.b64decode(picture))) as image:
         stored = io.BytesIO()
-        image.convert("RGB").quantize(COLOURS).save(stored, format="PNG", optimize=True)
+        image.convert("RGB").save(stored, format="JPEG", quality=QUALITY, optimize=True)
     return base64.b64encode(stored.getvalue()).decode()
 
 

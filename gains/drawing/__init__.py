@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import cv2
 import numpy as np
 import numpy.typing as npt
-from matplotlib import colormaps
+from matplotlib import colormaps, get_data_path
 from PIL import Image, ImageDraw, ImageFont
 
 from gains.files import replacing
@@ -278,6 +278,6 @@ def _colour_bar(height: int, low: float, high: float) -> Picture:
     return np.array(canvas)
 
 
-def font_of(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """The font Pillow brings along."""
-    return ImageFont.load_default(size)
+def font_of(size: int) -> ImageFont.FreeTypeFont:
+    """The font that matplotlib brings along: unlike Pillow's it has a µ."""
+    return ImageFont.truetype(Path(get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", size)

@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gains.drawing import font_of
 from gains.drawing.scale_bar import SHARE, add_scale_bar, bar_length, round_down
 
 
@@ -47,3 +48,10 @@ def test_the_bar_is_as_long_as_it_says() -> None:
 def test_tiny_pictures_have_no_room() -> None:
     picture = np.full((40, 90, 3), 9, np.uint8)
     np.testing.assert_array_equal(add_scale_bar(picture, 1), picture)
+
+
+def test_the_font_has_all_letters_of_the_units() -> None:
+    """What a font lacks is drawn as one and the same box."""
+    lacking = font_of(40).getmask("\ue001").getbbox(), bytes(font_of(40).getmask("\ue001"))
+    for letter in "µmnpx0123456789":
+        assert (font_of(40).getmask(letter).getbbox(), bytes(font_of(40).getmask(letter))) != lacking
