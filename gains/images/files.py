@@ -154,7 +154,7 @@ def whole_numbers(labels: npt.NDArray[Any], name: str) -> npt.NDArray[np.int64]:
         raise InputError(f"{name} holds fractions; a label image holds whole instance numbers")
     if labels.min() < 0:
         raise InputError(f"{name} holds negative values; a label image holds instance numbers, 0 for background")
-    if labels.max() >= MOST_LABEL:
+    if int(labels.max()) >= MOST_LABEL:
         raise InputError(f"{name} holds the value {labels.max()}; instance numbers are less than 2^63")
     return labels.astype(np.int64)
 

@@ -69,8 +69,11 @@ def tiff_labels(source: Path | bytes, name: str, options: ReadOptions) -> npt.ND
     if stack.planes > 1:
         raise InputError(f"{name} holds a stack of {stack.planes} planes; save each plane as one label image")
     height, width = stack.size
+    plane = {axis: 0 for axis in stack.lengths if axis != "S"}
     with _quiet():
-        pixels = stack.read({axis: 0 for axis in stack.lengths if axis != "S"}, (0, 0, width, height))
+        if stack.is_missing(plane):
+            raise InputError(f"{name} is a damaged TIFF file: it has no data of its pixels")
+        pixels = stack.read(plane, (0, 0, width, height))
     return pixels[:, :, 0] if pixels.shape[2] == 1 else pixels
 
 

@@ -176,3 +176,34 @@ def test_objects_of_several_planes_are_refused(tmp_path: Path, planes: tuple[dic
     everywhere = box(ROI_TYPE.OVAL, 4, 4, 14, 10)
     (tmp_path / "a_rois.zip").write_bytes(archive(rois[0], everywhere, rois[0]))
     assert len(next(iter(Drawings(tmp_path))).instances) == 3
+
+
+def test_damaged_rois_are_areas_or_refused_in_one_line() -> None:
+    rng = np.random.default_rng(5)
+    square = [0, 2, 2, 1, 12, 2, 1, 12, 12, 1, 2, 12, 4]
+    kinds = [
+        polygon(rng.integers(0, 40, (9, 2)), name="00001_cell_0.900"),
+        polygon((rng.random((9, 2)) * 40).astype(np.float32)),
+        box(ROI_TYPE.OVAL, 3, 4, 30, 20),
+        composite(*square, *square),
+    ]
+    read = 0
+    for turn in range(2000):
+        data = bytearray(kinds[turn % len(kinds)].tobytes())
+        for _ in range(rng.integers(1, 5)):
+            data[rng.integers(len(data) if rng.random() < 0.5 else 64)] = rng.integers(256)
+        cut = len(data) if rng.random() < 0.8 else int(rng.integers(len(data)))
+        mask, said = attempt(bytes(data[:cut]))
+        assert "\n" not in said
+        if mask is not None:
+            read += 1
+            assert mask.any()
+    assert 200 < read < 1800
+
+
+def attempt(data: bytes) -> tuple[npt.NDArray[np.bool_] | None, str]:
+    """What a ROI fills, or how it is refused."""
+    try:
+        return filled(read_roi(data, "a.roi")), ""
+    except InputError as error:
+        return None, str(error)

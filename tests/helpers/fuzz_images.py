@@ -1,7 +1,8 @@
 """Image files with damaged bytes and tags: each is read as other readers read it, or refused in one line.
 
-Run as a program, in a process of its own with a limit on memory: ``python fuzz_images.py SEED MUTATIONS``. Prints the
-number of files that were read and refused, and a line for each that went wrong.
+Run as a program, in a process of its own with a limit on memory: ``python fuzz_images.py KIND SEED MUTATIONS``, where
+the kind is ``images`` or ``labels``. Prints the number of files that were read and refused, and a line for each that
+went wrong.
 """
 
 import io
@@ -22,6 +23,7 @@ from PIL import Image
 from gains.errors import InputError
 from gains.images.files import read_image
 from gains.images.options import ReadOptions
+from helpers import fuzz_labels
 
 MEMORY = 3 * 2**30
 LIMIT = 2_000_000
@@ -158,20 +160,36 @@ def _same(pixels: Pixels, other: Pixels) -> bool:
     return any(close)
 
 
-def main(seed: int, count: int) -> None:
+def read(data: bytes, limit: int) -> Pixels:
+    """Pixels of an image."""
+    return read_image(data, ReadOptions(max_pixels=limit, intensity="percentile"), "x")
+
+
+def fault(pixels: Pixels, data: bytes, sound: Pixels) -> str:
+    """What is wrong with what was read; empty if another reader agrees, or the damage changed no pixel."""
+    return (
+        ""
+        if np.array_equal(pixels, sound) or agrees(pixels, data)
+        else f"read as {pixels.dtype} {pixels.shape}, unlike others"
+    )
+
+
+def main(kind: str, seed: int, count: int) -> None:
     """Fuzz ``count`` files and print what happened."""
+    subject: Any = fuzz_labels if kind == "labels" else sys.modules[__name__]
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     logging.disable()
     warnings.simplefilter("ignore")
     rng = np.random.default_rng(seed)
-    sources = {name: mutations(data, rng) for name, data in sound_files().items()}
-    read = refused = 0
+    sources = {name: mutations(data, rng) for name, data in subject.sound_files().items()}
+    sound = {name: subject.read(data, LIMIT) for name, data in subject.sound_files().items()}
+    accepted = refused = 0
     for index in range(count):
         name = list(sources)[index % len(sources)]
         what, data = next(sources[name])
         before = resource.getrusage(resource.RUSAGE_SELF).ru_utime
         try:
-            pixels = read_image(data, ReadOptions(max_pixels=LIMIT, intensity="percentile"), "x")
+            found = subject.read(data, LIMIT)
         except InputError as error:
             refused += 1
             if "\n" in str(error) or not str(error).startswith("x "):
@@ -179,13 +197,13 @@ def main(seed: int, count: int) -> None:
         except Exception as error:
             print(f"WRONG {name}, {what}: {error!r}")
         else:
-            read += 1
-            if not agrees(pixels, data):
-                print(f"WRONG {name}, {what}: read as {pixels.dtype} {pixels.shape}, unlike others")
+            accepted += 1
+            if wrong := subject.fault(found, data, sound[name]):
+                print(f"WRONG {name}, {what}: {wrong}")
         if resource.getrusage(resource.RUSAGE_SELF).ru_utime - before > SECONDS:
             print(f"WRONG {name}, {what}: took longer than {SECONDS} s")
-    print(f"{read} read, {refused} refused")
+    print(f"{accepted} read, {refused} refused")
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]))
+    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))

@@ -11,11 +11,16 @@ ROOT = Path(__file__).parents[2]
 MUTATIONS = 3000
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-def test_damaged_images_are_read_as_others_read_them_or_refused(seed: int) -> None:
+@pytest.mark.parametrize(("kind", "seed"), [("images", 1), ("images", 2), ("labels", 3)])
+def test_damaged_files_are_read_as_others_read_them_or_refused(kind: str, seed: int) -> None:
     done = subprocess.run(
-        [sys.executable, ROOT / "tests/helpers/fuzz_images.py", str(seed), str(MUTATIONS)],
-        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "OPENCV_LOG_LEVEL": "OFF"},
+        [sys.executable, ROOT / "tests/helpers/fuzz_images.py", kind, str(seed), str(MUTATIONS)],
+        env={
+            **os.environ,
+            "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}",
+            "OMP_NUM_THREADS": "1",
+            "OPENCV_LOG_LEVEL": "OFF",
+        },
         capture_output=True,
         text=True,
         timeout=300,
