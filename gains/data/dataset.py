@@ -1,9 +1,9 @@
 """A prepared data set as torch sees it: one image with its target at a time."""
 
 import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,6 +15,7 @@ from torch.utils.data import Dataset
 
 from gains.contract import Target
 from gains.data.augmentation import Augmentation, Augmented
+from gains.data.index import Index, open_index
 from gains.data.sampler import Draw
 from gains.errors import InputError
 from gains.formats.coco import Id, whole_numbers
@@ -47,24 +48,28 @@ class Annotations:
     Attributes:
         root: the prepared folder.
         images: COCO image entries by name (file name without suffix); an id that is text is replaced by a number.
-        objects: COCO annotations by image name, those of the used categories.
         categories: used category names; position + 1 is the label.
         category_ids: COCO category id of each label, in order.
         info: where the data set comes from.
+        index: all annotations.
+        place: position of each image in the index.
+        labels: ``(N,)`` label of each annotation, 0 where its category is not used.
         image_ids: the id that the file gives an image, by the number it goes by here.
     """
 
     root: Path
     images: dict[str, dict[str, Any]]
-    objects: dict[str, list[dict[str, Any]]]
     categories: list[str]
     category_ids: Sequence[Id]
     info: dict[str, Any]
-    image_ids: dict[int, Id] = field(default_factory=dict)
+    index: Index
+    place: dict[str, int]
+    labels: npt.NDArray[np.int32]
+    image_ids: dict[int, Id]
 
     def fingerprint(self) -> str:
         """SHA-256 of ``annotations.json``."""
-        return hashlib.sha256((self.root / "annotations.json").read_bytes()).hexdigest()
+        return self.index.fingerprint
 
     def name_of(self, image_id: int) -> str:
         """Name of the image of an id.
@@ -72,14 +77,28 @@ class Annotations:
         Raises:
             KeyError: if there is none.
         """
-        names = {int(entry["id"]): name for name, entry in self.images.items()}
-        return names[image_id]
+        return self._names[image_id]
+
+    @cached_property
+    def _names(self) -> dict[int, str]:
+        return {int(entry["id"]): name for name, entry in self.images.items()}
+
+    def rows(self, name: str) -> npt.NDArray[np.int64]:
+        """Numbers of an image's annotations of used categories."""
+        first, end = self.index.first[self.place[name] : self.place[name] + 2]
+        return int(first) + np.flatnonzero(self.labels[first:end])
+
+    def masks(self, name: str) -> list[RLE]:
+        """Masks of the annotations of :meth:`rows`."""
+        entry = self.images[name]
+        size = (int(entry["height"]), int(entry["width"]))
+        return [self.index.mask(row, size) for row in self.rows(name).tolist()]
 
     @property
     def most_instances(self) -> int:
         """Instances in the fullest image, crowd regions not counted."""
-        counts = [sum(not entry.get("iscrowd", 0) for entry in objects) for objects in self.objects.values()]
-        return max(counts, default=0)
+        counted = (self.labels > 0) & (self.index.crowd == 0)
+        return int(np.bincount(self.index.image_of()[counted], minlength=1).max())
 
     @property
     def longest_side(self) -> int:
@@ -95,29 +114,35 @@ def load_annotations(root: Path, categories: Sequence[str] | None = None) -> Ann
         categories: names to use, in the order of their labels; None takes all.
 
     Raises:
-        InputError: if the folder was not prepared, or does not know a category.
+        InputError: if the folder was not prepared, is damaged, or does not know a category.
     """
     path = root / "annotations.json"
     if not path.is_file():
         raise InputError(
             f"{path} does not exist: prepare the data first (gains prepare dataset=... dataset.root={root})"
         )
-    coco = json.loads(path.read_text())
-    ids = {entry["name"]: entry["id"] for entry in coco["categories"]}
+    index = open_index(root)
+    ids = {entry["name"]: entry["id"] for entry in index.categories}
     names = list(categories) if categories is not None else list(ids)
     unknown = [name for name in names if name not in ids]
     if unknown:
         raise InputError(f"{path} has no category {unknown[0]!r}; it has {', '.join(ids)}")
-    label = {ids[name]: index + 1 for index, name in enumerate(names)}
-    numbers = whole_numbers(entry["id"] for entry in coco["images"])
-    images = {Path(entry["file_name"]).stem: {**entry, "id": numbers[entry["id"]]} for entry in coco["images"]}
-    name_of = {entry["id"]: Path(entry["file_name"]).stem for entry in coco["images"]}
-    objects: dict[str, list[dict[str, Any]]] = {name: [] for name in images}
-    for annotation in coco["annotations"]:
-        if annotation["category_id"] in label:
-            objects[name_of[annotation["image_id"]]].append({**annotation, "label": label[annotation["category_id"]]})
-    called = {number: name for name, number in numbers.items()}
-    return Annotations(root, images, objects, names, [ids[name] for name in names], coco.get("info", {}), called)
+    stems = [Path(entry["file_name"]).stem for entry in index.images]
+    numbers = whole_numbers(entry["id"] for entry in index.images)
+    label = {name: number for number, name in enumerate(names, 1)}
+    # The last is for annotations whose category is not listed.
+    label_of = np.array([*(label.get(entry["name"], 0) for entry in index.categories), 0], dtype=np.int32)
+    return Annotations(
+        root,
+        {name: {**entry, "id": numbers[entry["id"]]} for name, entry in zip(stems, index.images, strict=True)},
+        names,
+        [ids[name] for name in names],
+        index.info,
+        index,
+        {name: place for place, name in enumerate(stems)},
+        label_of[index.category],
+        {number: name for name, number in numbers.items()},
+    )
 
 
 class InstanceDataset(Dataset[tuple[Tensor, Target]]):
@@ -153,9 +178,10 @@ class InstanceDataset(Dataset[tuple[Tensor, Target]]):
 
     def ground_truth(self, index: int) -> tuple[list[RLE], list[int], list[bool]]:
         """Masks, labels and crowd flags of one image as annotated."""
-        objects = self.annotations.objects[self.names[index]]
-        crowd = [bool(entry.get("iscrowd", 0)) for entry in objects]
-        return [entry["segmentation"] for entry in objects], [entry["label"] for entry in objects], crowd
+        name, annotations = self.names[index], self.annotations
+        rows = annotations.rows(name)
+        crowd = [bool(flag) for flag in annotations.index.crowd[rows]]
+        return annotations.masks(name), annotations.labels[rows].tolist(), crowd
 
     def pixels(self, index: int) -> npt.NDArray[Any]:
         """One image as stored, see :func:`gains.images.files.read_image`."""

@@ -84,20 +84,20 @@ class ObjectSizes:
 
 def object_sizes(annotations: Annotations, scaling: Scaling, images: Collection[str] | None = None) -> ObjectSizes:
     """Sizes of the objects of a prepared data set, or of some of its images, crowd regions not counted."""
-    chosen = annotations.images if images is None else images
-    source: dict[str, list[float]] = {name: [] for name in annotations.categories}
-    factors: dict[str, list[float]] = {name: [] for name in annotations.categories}
-    for image in chosen:
-        objects = annotations.objects.get(image, [])
-        entry = annotations.images[image]
-        factor = scaling.factor((int(entry["height"]), int(entry["width"])))
-        for found in objects:
-            if not found.get("iscrowd", 0):
-                name = annotations.categories[found["label"] - 1]
-                source[name].append(float(found["area"]))
-                factors[name].append(factor)
-    diameters = {name: equivalent_diameter(np.array(areas)) for name, areas in source.items()}
-    return ObjectSizes(diameters, {name: diameters[name] * np.array(factors[name]) for name in diameters})
+    index = annotations.index
+    factors = np.array([scaling.factor((int(one["height"]), int(one["width"]))) for one in index.images])
+    used = np.ones(len(factors), dtype=bool)
+    if images is not None:
+        used[:] = False
+        used[[annotations.place[name] for name in images]] = True
+    image = index.image_of()
+    counted = used[image] & (index.crowd == 0)
+    rows = {
+        name: np.flatnonzero(counted & (annotations.labels == label))
+        for label, name in enumerate(annotations.categories, 1)
+    }
+    diameters = {name: equivalent_diameter(index.area[rows[name]]) for name in rows}
+    return ObjectSizes(diameters, {name: diameters[name] * factors[image[rows[name]]] for name in rows})
 
 
 def quantiles(diameters: dict[str, FloatArray]) -> dict[str, list[float]]:

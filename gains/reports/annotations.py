@@ -23,7 +23,7 @@ def write_sheet(path: Path, annotations: Annotations) -> None:
     chosen = [names[index] for index in np.unique(np.linspace(0, len(names) - 1, COUNT).round().astype(int))]
     dataset = InstanceDataset(annotations, chosen, intensity="percentile")
     pictures = [draw_annotated(dataset, index) for index in range(len(chosen))]
-    captions = [f"{name[:30]}: {len(annotations.objects[name])}" for name in chosen]
+    captions = [f"{name[:30]}: {len(annotations.rows(name))}" for name in chosen]
     save_image(path, contact_sheet(pictures, COLUMNS, captions, f"{len(chosen)} of {len(names)} images, as annotated"))
 
 

@@ -1,5 +1,6 @@
 """Which images train, validate and test a run, found out before it starts."""
 
+import numpy as np
 from omegaconf import DictConfig, open_dict
 
 from gains.data.datamodule import InstanceDataModule
@@ -32,11 +33,11 @@ def adapt_to_splits(config: DictConfig, datamodule: InstanceDataModule) -> list[
         A line on each part of a run that is left out.
     """
     notes = []
-    objects = datamodule.annotations.objects
-    entries = [entry for name in datamodule.splits["train"] for entry in objects[name]]
-    if all(entry.get("iscrowd", 0) for entry in entries):
-        why = f"all {len(entries)} annotations are crowd regions" if entries else "they have no annotation"
-        remedy = "; prepare with dataset.crowd=instances if these are objects" if entries else ""
+    annotations = datamodule.annotations
+    crowd = np.concatenate([annotations.index.crowd[annotations.rows(name)] for name in datamodule.splits["train"]])
+    if crowd.all():
+        why = f"all {len(crowd)} annotations are crowd regions" if len(crowd) else "they have no annotation"
+        remedy = "; prepare with dataset.crowd=instances if these are objects" if len(crowd) else ""
         notes.append(f"nothing to learn in the training images: {why}{remedy}")
     if not datamodule.splits.get("val"):
         with open_dict(config):

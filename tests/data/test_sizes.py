@@ -1,5 +1,5 @@
 import math
-from dataclasses import replace
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +17,22 @@ from gains.data.sizes import (
     quantiles,
 )
 from gains.masks import equivalent_diameter
+from helpers.annotated import write_annotations
 
 
-def annotated(size: tuple[int, int], **diameters: list[float]) -> Annotations:
-    """One image with disks of the given diameters by category."""
-    objects: list[dict[str, Any]] = [
-        {"label": label, "area": math.pi * diameter**2 / 4, "iscrowd": 0}
-        for label, values in enumerate(diameters.values(), 1)
-        for diameter in values
-    ]
-    objects.append({"label": 1, "area": 10**6, "iscrowd": 1})
-    images = {"one": {"height": size[0], "width": size[1]}}
-    return Annotations(Path("data"), images, {"one": objects}, list(diameters), [1, 2][: len(diameters)], {})
+def annotated(size: tuple[int, int], *others: dict[str, list[float]], **diameters: list[float]) -> Annotations:
+    """Images "0", "1", ... with disks of the given diameters by category; the first also with a crowd region."""
+    objects: dict[str, list[dict[str, Any]]] = {
+        str(number): [
+            {"label": label, "area": math.pi * diameter**2 / 4}
+            for label, values in enumerate(of_image.values(), 1)
+            for diameter in values
+        ]
+        for number, of_image in enumerate([diameters, *others])
+    }
+    objects["0"].append({"label": 1, "area": 10**6, "iscrowd": 1})
+    with tempfile.TemporaryDirectory() as folder:
+        return write_annotations(Path(folder), dict.fromkeys(objects, size), objects, list(diameters))
 
 
 def test_the_diameter_is_that_of_a_circle() -> None:
@@ -48,14 +52,8 @@ def test_whole_images_shrink_their_objects_and_crops_do_not() -> None:
 
 
 def test_sizes_of_some_images_leave_the_others_out() -> None:
-    annotations = annotated((64, 64), cell=[10.0, 20.0, 30.0], nucleus=[])
-    other = annotated((64, 64), cell=[99.0], nucleus=[5.0])
-    both = replace(
-        annotations,
-        images=annotations.images | {"two": other.images["one"]},
-        objects=annotations.objects | {"two": other.objects["one"]},
-    )
-    sizes = object_sizes(both, Scaling(128, 1333, 128), ["one"])
+    both = annotated((64, 64), {"cell": [99.0], "nucleus": [5.0]}, cell=[10.0, 20.0, 30.0], nucleus=[])
+    sizes = object_sizes(both, Scaling(128, 1333, 128), ["0"])
     # Linear between 10, 20 and 30; the network sees 128 pixels for 64.
     assert quantiles(sizes.source) == {"cell": pytest.approx([11, 20, 29])}
     assert quantiles(sizes.network) == {"cell": pytest.approx([22, 40, 58])}

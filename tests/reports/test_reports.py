@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from gains.data.dataset import Annotations, InstanceDataset
+from gains.data.dataset import InstanceDataset
 from gains.images.raster import ArrayRaster
 from gains.metrics.evaluator import InstanceSegmentationEvaluator
 from gains.prediction.predictor import Predictor
@@ -20,6 +20,7 @@ from gains.reports.evaluation import write_evaluation_report
 from gains.reports.html import curves, histogram, number
 from gains.reports.prediction import write_prediction_report
 from gains.rle import encode_crop
+from helpers.annotated import write_annotations
 
 VOID = {"meta", "img"}
 
@@ -94,11 +95,10 @@ def test_evaluation_report_shows_the_worst_first(tmp_path: Path) -> None:
     mask = np.ones((10, 10), bool)
     truth = encode_crop(mask, (10, 10, 20, 20), (40, 40))
     moved = encode_crop(mask, (30, 30, 40, 40), (40, 40))
-    images, objects, predictions = {}, {}, []
+    objects, predictions = {}, []
     evaluator = InstanceSegmentationEvaluator({1: "cell"})
     for number_, (name, found) in enumerate({"good": [truth], "wrong": [moved], "half": [truth, moved]}.items(), 1):
         cv2.imwrite(str(tmp_path / "images" / f"{name}.png"), np.full((40, 40), 90, np.uint8))
-        images[name] = {"id": number_, "file_name": f"{name}.png", "height": 40, "width": 40}
         objects[name] = [{"segmentation": truth, "label": 1}]
         entries: list[dict[str, Any]] = [
             {"image_id": number_, "category_id": 1, "score": 0.9, "segmentation": rle} for rle in found
@@ -111,7 +111,8 @@ def test_evaluation_report_shows_the_worst_first(tmp_path: Path) -> None:
         )
     # Below the score threshold: neither shown nor counted.
     predictions.append({"image_id": 1, "category_id": 1, "score": 0.1, "segmentation": moved})
-    dataset = InstanceDataset(Annotations(tmp_path, images, objects, ["cell"], [1], {}), list(images))
+    annotations = write_annotations(tmp_path, dict.fromkeys(objects, (40, 40)), objects, ["cell"])
+    dataset = InstanceDataset(annotations, list(objects))
     results = {**evaluator.compute(), "model": "gains", "split": "test"}
     results |= {"seed": 5, "costs": {"training_seconds": 61.5, "parameters": 123}}
     precision = {"cell": np.linspace(1, 0, 101)[None].repeat(10, axis=0)}

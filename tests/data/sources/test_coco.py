@@ -132,7 +132,7 @@ def test_prepared_folder_keeps_the_ids_of_its_source(tmp_path: Path, write_coco:
     assert [(entry["image_id"], entry["category_id"]) for entry in written["annotations"]] == [(7, 40), (7, 12)]
     assert prepared.instances == {"cell": 1, "nucleus": 1}
     loaded = load_annotations(tmp_path / "out", ["nucleus"])
-    assert (loaded.category_ids, [entry["label"] for entry in loaded.objects["a"]]) == ([12], [1])
+    assert (loaded.category_ids, loaded.labels[loaded.rows("a")].tolist()) == ([12], [1])
 
 
 def test_text_ids_are_kept_and_come_back_in_predictions(tmp_path: Path, write_coco: Any, coco: dict[str, Any]) -> None:
@@ -147,9 +147,8 @@ def test_text_ids_are_kept_and_come_back_in_predictions(tmp_path: Path, write_co
     assert isinstance(number, int)
     writer = PredictionWriter(tmp_path, annotations, 0.5)
     boxes = torch.tensor([[2.0, 3, 12, 9], [0, 0, 1, 1]])
-    objects = annotations.objects["a"]
-    rles = [entry["segmentation"] for entry in objects]
-    labels, scores = torch.tensor([entry["label"] for entry in objects]), torch.tensor([0.9, 0.8])
+    rles, scores = annotations.masks("a"), torch.tensor([0.9, 0.8])
+    labels = torch.from_numpy(annotations.labels[annotations.rows("a")]).long()
     found = {"boxes": boxes, "labels": labels, "scores": scores, "rles": rles}
     writer.entries += coco_results(found, number, annotations.category_ids)
     writer.on_test_end(None, None)  # type: ignore[arg-type]
