@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 import gains
+from gains.models.released import released_models
 
 ROOT = Path(__file__).parents[1]
 MOST_MEGABYTES = 100
@@ -88,7 +89,18 @@ def test_the_wheel_works_in_a_fresh_environment_outside_the_repository(tmp_path:
     assert "gains" in run("--version")
     assert run("models")
     run("train", "debug=fast", "model=mask_rcnn", "logger=csv", "dataset.format.num_images=12", "dataset.short_side=64")
-    assert list(tmp_path.glob("outputs/train/*/*/checkpoints/*.ckpt"))
+    [picture, *_] = (tmp_path / "data").rglob("images/*.png")
+    for model in filter(lambda model: model.file is not None, released_models()):
+        run("predict", f"checkpoint={model}", f"input={picture}", f"output={model.name}")
+        assert (tmp_path / model.name / "report.html").is_file()
+
+
+def test_weights_in_the_package_are_small_described_and_each_has_an_entry() -> None:
+    entries = {model.file: model for model in released_models() if model.file is not None}
+    files = {path.name: path for path in (ROOT / "gains" / "weights").glob("*.safetensors")}
+    assert set(files) == set(entries)
+    assert all(path.stat().st_size <= 26e6 for path in files.values())
+    assert all(model.card for model in entries.values())
 
 
 def fresh_environment(folder: Path, wheel: Path) -> Path:
