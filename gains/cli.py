@@ -7,6 +7,7 @@ import sys
 from typing import NoReturn
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
@@ -18,6 +19,7 @@ from gains.renamed import refuse_renamed
 from gains.settings import command_help
 from gains.spelling import check_trainer, meant, misread
 from gains.typed import as_typed
+from gains.values import check_values
 
 COMMANDS = {
     "prepare": "turn a data set as distributed into images, annotations.json and splits.json",
@@ -92,7 +94,7 @@ def configure_and_run(command: str, typed: list[str]) -> None:
     except RunFailed as error:
         print(f"gains {command}: {error}", file=sys.stderr)
         raise SystemExit(1) from None
-    except (HydraException, OmegaConfBaseException) as error:
+    except (HydraException, OmegaConfBaseException, ValueError, OSError) as error:
         if begun or os.environ.get("GAINS_DEBUG") == "1":
             raise
         refuse(command, misread(error, command, words))
@@ -100,16 +102,16 @@ def configure_and_run(command: str, typed: list[str]) -> None:
 
 def run(command: str, config: DictConfig) -> float | None:
     """One run of a command, with what a user can cause told in one line."""
-    # Only now: these import torch, which takes seconds, and whoever mistyped a setting reads of it before.
-    failures = importlib.import_module("gains.tasks.failures")
-    folders = importlib.import_module("gains.tasks.folders")
-    task = importlib.import_module(f"gains.tasks.{command}")
+    # Tasks are imported only now: they load torch, which takes seconds.
     try:
-        result: float | None = task.run(config)
+        check_values(command, config, HydraConfig.get().runtime.choices)
+        result: float | None = importlib.import_module(f"gains.tasks.{command}").run(config)
     except KeyboardInterrupt:
         print(f"gains {command}: interrupted", file=sys.stderr)
         raise SystemExit(130) from None
     except Exception as error:
+        failures = importlib.import_module("gains.tasks.failures")
+        folders = importlib.import_module("gains.tasks.folders")
         reason = failures.explain(error)
         if failures.one_of_many():
             failures.leave(error, reason)

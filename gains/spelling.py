@@ -1,6 +1,7 @@
 """What is mistyped on a command line, in one line that names what was probably meant; without importing torch."""
 
 import ast
+import contextlib
 import difflib
 import importlib.util
 import re
@@ -71,6 +72,11 @@ def misread(error: BaseException, command: str, words: Sequence[str]) -> str:
         words: its settings.
     """
     text = str(error).strip()
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"hydra.run.dir: {error.filename} cannot be made: {error.strerror}"
+    if "Config group override must be" in text:
+        none = [word.split("=")[0] for word in words if word.endswith("=null") and "." not in word]
+        return f"{' and '.join(none) or 'a group'} must be one of its options, not null"
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options is not None:
         group, _, choice = error.missing_cfg_file.rpartition("/")
         return f"{group}={choice} is unknown{meant(choice, error.options)} There are {', '.join(error.options)}"
@@ -95,10 +101,11 @@ def misread(error: BaseException, command: str, words: Sequence[str]) -> str:
 def known_settings(command: str, words: Sequence[str], wrong: str) -> list[str]:
     """Names of all settings and groups of a command, as the other words choose them."""
     others = [word for word in words if "=" in word and not word.startswith("-") and wrong not in word]
-    try:
-        config = compose(command, *others)
-    except InputError:  # more than one is wrong, or there are several runs
-        config = compose(command)
+    options = [word for word in others if "." not in word.partition("=")[0]]
+    for tried in (others, options, []):  # where more than one is wrong, or there are several runs
+        with contextlib.suppress(InputError):
+            config = compose(command, *tried)
+            break
     tree = OmegaConf.to_container(config, resolve=False)
     folders = [
         str(path.relative_to(config_folder())) for path in config_folder().rglob("*/") if path != config_folder()

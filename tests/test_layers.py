@@ -12,7 +12,7 @@ LAYERS = (
     ("errors",),
     ("files", "config", "renamed"),
     ("settings",),
-    ("typed",),
+    ("typed", "values"),
     ("spelling",),
     ("plain", "rle", "download"),
     ("masks", "operating_point"),

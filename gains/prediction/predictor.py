@@ -276,9 +276,11 @@ def pick_device(name: str = "auto") -> torch.device:
     Raises:
         InputError: for another name, or ``gpu`` without one.
     """
-    if name not in ("auto", "cpu", "gpu"):
-        raise InputError(f"accelerator={name!r} is unknown; use auto, cpu or gpu")
-    if name == "gpu" and not torch.cuda.is_available():
+    if name == "mps":
+        raise InputError("accelerator=mps: Apple's GPU lacks operations that the models need; use accelerator=cpu")
+    if name not in ("auto", "cpu", "gpu", "cuda"):
+        raise InputError(f"accelerator={name} is unknown; use auto, cpu or gpu")
+    if name in ("gpu", "cuda") and not torch.cuda.is_available():
         raise InputError("accelerator=gpu: this machine has no usable CUDA device; use accelerator=cpu")
     return torch.device("cpu" if name == "cpu" or not torch.cuda.is_available() else "cuda")
 

@@ -17,6 +17,7 @@ from gains.tasks.build import division, prepared_annotations
 from gains.tasks.folders import begin, check_unused, run_folder
 from gains.tasks.notices import silence_notices
 from gains.tasks.results import evaluate, report
+from gains.tasks.trainer import lightning_name
 from gains.training.module import InstanceSegmentation
 
 
@@ -30,8 +31,8 @@ def run(config: DictConfig) -> float:
         raise InputError("checkpoint=PATH is missing; pass a file such as outputs/train/.../checkpoints/best.ckpt")
     folder = run_folder()
     silence_notices()
+    config.accelerator = lightning_name(config.accelerator)
     config.checkpoint = str(locate(config.checkpoint))
-
     check_unused(folder)
     network, recipe = load_network(config.checkpoint, {name: config[name] for name in SETTINGS}, config.trust)
     annotations = shared_annotations(config.dataset, recipe)

@@ -1,6 +1,7 @@
 """What a user can cause, as one line; anything else keeps its trace."""
 
 import os
+import re
 import sys
 import traceback
 from pathlib import Path
@@ -17,6 +18,8 @@ from omegaconf.errors import MissingMandatoryValue
 from gains.errors import InputError, RunFailed
 
 MEMORY = "DefaultCPUAllocator: can't allocate memory"  # PyTorch's words on the CPU, where it has no error of its own
+
+KILLED = re.compile(r"DataLoader worker .*(killed by signal|exited unexpectedly)")
 
 FAILURE = "failure.txt"
 """In the folder of a run of several that failed: why."""
@@ -62,8 +65,13 @@ def explain(error: BaseException) -> str | None:
         )
     if isinstance(cause, MissingMandatoryValue):
         return f"{cause.full_key or 'a setting'}=... is missing"
+    if KILLED.search(str(cause)):
+        return "a data worker was killed, most often for want of memory; lower num_workers or batch_size"
+    if isinstance(cause, OSError) and cause.filename is not None:
+        return f"{cause.filename}: {cause.strerror}"
     in_constructor = isinstance(error, InstantiationException) and isinstance(cause, ValueError)
-    if in_constructor or isinstance(cause, InputError | MisconfigurationException):
+    from_worker = isinstance(cause, OSError) and str(cause).startswith("Caught ")
+    if in_constructor or from_worker or isinstance(cause, InputError | MisconfigurationException):
         text = str(cause).strip()
         # An error of a data worker comes back with the worker's trace in its message; the last line says what it was.
         return text.splitlines()[-1].partition(": ")[2] or text if text.startswith("Caught ") else text

@@ -6,6 +6,7 @@ from gains.errors import InputError
 
 FULL = "32-true"
 MIXED = "bf16-mixed"
+KNOWN = ("auto", FULL, MIXED, "16-mixed", "32", "16", "bf16")
 REFUSED = ("bf16-true", "16-true")
 """Boxes and weights in half width: whole pixels are lost above 256 of them, and small steps of the optimiser."""
 
@@ -19,13 +20,15 @@ def choose_precision(asked: str | int, accelerator: str) -> str:
         accelerator: ``trainer.accelerator``.
 
     Raises:
-        InputError: for a precision that has no float32 at all.
+        InputError: for a precision that has no float32 at all, or an unknown one.
     """
     if asked in REFUSED:
         raise InputError(
             f"trainer.precision={asked} holds weights and boxes in half width, which moves boxes by whole pixels; "
             f"use auto, {MIXED} or {FULL}"
         )
+    if str(asked) not in KNOWN:
+        raise InputError(f"trainer.precision={asked} is not supported; use auto, {FULL}, {MIXED} or 16-mixed")
     if asked != "auto":
         return str(asked)
     return MIXED if native_bfloat16(accelerator) else FULL

@@ -19,9 +19,21 @@ Original Traceback (most recent call last):
 gains.errors.InputError: a.png is damaged: 3 bytes"""
 
 
+FULL_DISK = """Caught OSError in DataLoader worker process 1.
+Original Traceback (most recent call last):
+  File "worker.py", line 1, in loop
+OSError: [Errno 5] Input/output error: 'a.png'"""
+
+
 @pytest.mark.parametrize(
     ("error", "line"),
     [
+        (PermissionError(13, "Permission denied", "out/x.csv"), "out/x.csv: Permission denied"),
+        (OSError(FULL_DISK), "[Errno 5] Input/output error: 'a.png'"),
+        (
+            RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. "),
+            "a data worker was killed, most often for want of memory; lower num_workers or batch_size",
+        ),
         (InputError("a.png is damaged"), "a.png is damaged"),
         (InputError(FROM_WORKER), "a.png is damaged: 3 bytes"),
         (wrapped(ValueError("fusion='x' is unknown")), "fusion='x' is unknown"),
