@@ -42,6 +42,11 @@ def read_seg(data: bytes, where: str) -> npt.NDArray[np.int64]:
         raise InputError(f"{where} has no masks; save it from Cellpose again, or remove it")
     if masks.ndim == 3 and masks.shape[0] == 1:
         masks = masks[0]
+    if masks.ndim == 3:
+        raise InputError(
+            f"{where} has masks of a volume of {masks.shape[0]} planes; save each plane and its masks as one image "
+            "(NAME.tif, NAME_masks.tif), and keep planes of one volume in one split by dataset.groups"
+        )
     if masks.ndim != 2 or masks.size == 0:
         raise InputError(f"{where} has masks of shape {masks.shape}; one image (height, width) is read")
     if masks.min() < 0 or masks.max() >= 2**32:

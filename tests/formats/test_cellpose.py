@@ -97,7 +97,8 @@ def test_dotted_names_lead_nowhere() -> None:
         ({}, "has no masks"),
         ([1], "has no masks"),
         ({"masks": labels() / 2}, "has no masks"),
-        ({"masks": np.zeros((3, 6, 9), np.uint16)}, r"shape \(3, 6, 9\)"),
+        ({"masks": np.zeros((3, 6, 9), np.uint16)}, "a volume of 3 planes; save each plane"),
+        ({"masks": np.zeros((2, 3, 6, 9), np.uint16)}, r"shape \(2, 3, 6, 9\)"),
         ({"masks": labels().astype(np.int32) - 1}, "outside 0"),
     ],
 )
