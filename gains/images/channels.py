@@ -32,6 +32,10 @@ def choose_channels(options: ReadOptions, count: int, is_rgb: bool, name: str) -
         return list(channels)
     if count == 1:
         return [0]
+    if is_rgb and count > MAX_CHANNELS:
+        options.notes.add(
+            name, f"channels behind red, green and blue are left out; {setting}=[{MAX_CHANNELS}] reads one"
+        )
     if count == MAX_CHANNELS or (is_rgb and count > MAX_CHANNELS):
         return [0, 1, 2]
     raise InputError(

@@ -30,21 +30,24 @@ def images_of(series: Sequence[Any]) -> list[Any]:
         series: of tifffile; lower levels of a pyramid are inside of them already. Where nothing but half the size
             makes a page a level, it may be an image of its own, and comes along.
     """
-    pages = [
-        level
-        for each in series
-        for level in (each.levels if each.kind in GUESSED else [each])
-        if level is each or not (level.keyframe.is_reduced or level.keyframe.is_subifd)
-    ]
-    own = [
-        each
-        for each in pages
-        if str(each.name).strip().lower() not in BESIDE
-        and not each.keyframe.is_reduced
-        and not each.keyframe.is_mask
-        and {"Y", "X"} <= set(each.axes)
-    ]
-    return own or list(series)
+    return [level for each in series for level in _levels(each) if not is_marked(level)] or list(series)
+
+
+def is_marked(series: Any) -> bool:
+    """Whether its writer marked a series as a thumbnail, label, mask or smaller copy; or as no image at all."""
+    keyframe = series.keyframe
+    return bool(
+        str(series.name).strip().lower() in BESIDE
+        or keyframe.is_reduced
+        or keyframe.is_mask
+        or not {"Y", "X"} <= set(series.axes)
+    )
+
+
+def _levels(series: Any) -> list[Any]:
+    """A series, and those of its levels that may be images of their own."""
+    guessed = series.levels if series.kind in GUESSED else [series]
+    return [each for each in guessed if each is series or not (each.keyframe.is_reduced or each.keyframe.is_subifd)]
 
 
 def copies_and_others(stacks: Sequence[Stack], kinds: Sequence[Any]) -> dict[int, str]:

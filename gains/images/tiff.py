@@ -12,7 +12,7 @@ import numpy.typing as npt
 from gains.errors import InputError
 from gains.images.options import ReadOptions
 from gains.images.raster import Raster, stack_rasters
-from gains.images.series import copies_and_others, images_of
+from gains.images.series import copies_and_others, images_of, is_marked
 from gains.images.tiff_regions import OpenTiff, TiffRegions, damaged
 
 TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -34,6 +34,9 @@ def tiff_rasters(source: Path | bytes, name: str, options: ReadOptions) -> list[
         InputError: if the file is damaged, of a kind that is not read, or its channels do not fit.
     """
     opened, series = _open(source, name)
+    marked = sum(map(is_marked, opened.file.series))
+    if marked and not is_marked(series[0]):
+        options.notes.add(name, f"{marked} thumbnails, labels, masks or smaller copies, marked as such, are left out")
     with _quiet():
         stacks = [TiffRegions(opened, each, name, options) for each in series]
         kinds = [f"{stack.lengths['S'] * stack.lengths.get('C', 1)} x {stack.dtype.name}" for stack in stacks]

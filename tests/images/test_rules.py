@@ -56,7 +56,10 @@ def test_colour_stays_colour_beside_a_fourth_channel(tmp_path: Path, extra: str)
     pixels = RNG.integers(0, 256, (21, 34, 4), dtype=np.uint8)
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, pixels, photometric="rgb", extrasamples=[extra])
-    np.testing.assert_array_equal(read_image(path), pixels[:, :, :3])
+    options = ReadOptions(prefix="dataset.")
+    np.testing.assert_array_equal(read_image(path, options), pixels[:, :, :3])
+    said = [line for line in options.notes.lines() if "left out; dataset.channels=[3] reads one" in line]
+    assert len(said) == (extra == "unspecified")
     if extra == "unspecified":
         np.testing.assert_array_equal(read_image(path, ReadOptions([3])), pixels[:, :, 3])
     else:

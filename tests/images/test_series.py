@@ -100,7 +100,9 @@ def test_marked_thumbnails_are_left_out(tmp_path: Path) -> None:
     with tifffile.TiffWriter(tmp_path / "a.tif") as writer:
         writer.write(PLANES[1, ::2, ::2], subfiletype=1, metadata=None)
         writer.write(PLANES[0], metadata=None)
-    np.testing.assert_array_equal(read_image(tmp_path / "a.tif"), PLANES[0])
+    options = ReadOptions()
+    np.testing.assert_array_equal(read_image(tmp_path / "a.tif", options), PLANES[0])
+    assert "1 thumbnails, labels, masks or smaller copies, marked as such, are left out" in options.notes.lines()[0]
 
 
 def test_images_of_another_kind_are_left_out_and_said(tmp_path: Path) -> None:

@@ -195,6 +195,13 @@ def test_bad_label_folders_are_named(tmp_path: Path) -> None:
     (small / "x.tif").unlink()
     with pytest.raises(InputError, match=r"x\.png has shape"):
         read_predictions(small, truth)
+    (small / "x.png").unlink()
+    Image.fromarray(np.zeros((20, 20), np.uint8)).save(small / "x.jpg")
+    with pytest.raises(InputError, match=r"x\.jpg is compressed with loss"):
+        read_predictions(small, truth)
+    (small / "x.jpg").unlink()
+    Image.fromarray(np.eye(20, dtype=np.uint8)).save(small / "x.bmp")
+    assert len(read_predictions(small, truth).predicted) == 1
     several = read_ground_truth(save(tmp_path / "gt.json", coco()))
     with pytest.raises(InputError, match="category=NAME"):
         read_predictions(tmp_path / "truth", several)

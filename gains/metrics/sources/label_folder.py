@@ -12,6 +12,7 @@ import tifffile
 from gains.errors import InputError
 from gains.formats.labels import LABEL_ENDINGS, check_lossless, encode_labels, instances_of, is_label
 from gains.images.files import decode_labels
+from gains.images.listing import IMAGE_SUFFIXES
 from gains.images.tiff import TIFF_MAGIC
 from gains.metrics.sources.sets import GroundTruth, ImageNames, InstanceSet, Predictions
 from gains.rle import RLE
@@ -101,7 +102,9 @@ def _planes(data: bytes) -> list[np.ndarray] | None:
 
 def _label_files(folder: Path) -> dict[str, Path]:
     """Label images by name without ending and suffix; where some are marked as such, only those."""
-    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+    images = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+    # Files of other kinds are looked at where there is nothing else, to be read or refused as prepare does.
+    files = [path for path in images if path.suffix.lower() in SUFFIXES] or images
     marked = [path for path in files if is_label(path.name)]
     named: dict[str, Path] = {}
     for path in marked or files:
