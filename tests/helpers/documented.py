@@ -32,7 +32,7 @@ class Command(NamedTuple):
 
 def shell(page: Path) -> str:
     """What stands in the page's blocks of shell, lines that go on joined."""
-    blocks = [text for language, text in FENCED.findall(page.read_text()) if language == "bash"]
+    blocks = [text for language, text in FENCED.findall(page.read_text()) if language in ("", "bash", "sh")]
     return "\n".join(blocks).replace("\\\n", " ")
 
 
