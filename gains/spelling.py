@@ -24,6 +24,7 @@ AMBIGUOUS = re.compile(r"Ambiguous value for argument '(?P<word>.*)'")
 
 def meant(word: str, known: Sequence[str]) -> str:
     """``; did you mean X?`` where something known is like a word, else a full stop."""
+    known = [name for name in known if name != word]
     inside = [name for name in known if name.rpartition(".")[2] == word.rpartition(".")[2]]
     very = difflib.get_close_matches(word, known, n=1, cutoff=0.9)
     close = very or sorted(inside, key=len)[:3] or difflib.get_close_matches(word, known, n=1, cutoff=0.6)

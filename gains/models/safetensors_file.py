@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from gains.errors import InputError
@@ -25,7 +25,8 @@ def write_safetensors(path: Path, weights: Mapping[str, Tensor], recipe: Mapping
     """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
     with replacing(path) as temporary:
-        save_file(tensors, temporary, {ENTRY: json.dumps(recipe, sort_keys=True)})
+        # Not by save_file, whose files only their owner may read.
+        temporary.write_bytes(save(tensors, {ENTRY: json.dumps(recipe, sort_keys=True)}))
 
 
 def read_safetensors(path: Path, source: str) -> tuple[dict[str, Tensor], Any]:
