@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytorch_lightning as pl
 import torch
-import wandb
 from omegaconf import DictConfig
 from pytorch_lightning.callbacks import Timer
 from pytorch_lightning.utilities.exceptions import SIGTERMException
@@ -23,6 +22,7 @@ from gains.tasks.notices import silence_notices
 from gains.tasks.results import evaluate, print_places, report
 from gains.tasks.resuming import go_on, log_again
 from gains.tasks.splits import adapt_to_splits, evaluated_split
+from gains.tasks.tracking import begin_tracking, end_tracking, set_mode
 from gains.tasks.trainer import build_trainer, set_precision
 from gains.tasks.tuning import check_tuning, tune
 from gains.training.checkpoints import LAST, OLDER, BestCheckpoint
@@ -35,7 +35,7 @@ def run(config: DictConfig) -> float:
     folder = run_folder()
     silence_notices()
     pl.seed_everything(config.seed, workers=True, verbose=False)
-    for note in set_precision(config):
+    for note in [*set_precision(config), *set_mode(config)]:
         print(note)
     resume = after_restart(folder) or resume_from(config.checkpoint, folder)
     goes_on = processes.restarted() or (resume is not None and run_of(resume) == folder.resolve())
@@ -54,6 +54,7 @@ def run(config: DictConfig) -> float:
     earlier = go_on(resume, module, trainer) if resume else []
     begin(config, folder, goes_on, config.trainer.precision)
     log_again(trainer, earlier)
+    begin_tracking(trainer, config)
     processes.meet_again(trainer.strategy.root_device)
     try:
         trainer.fit(module, datamodule, ckpt_path=resume, weights_only=True)
@@ -63,8 +64,8 @@ def run(config: DictConfig) -> float:
         raise SystemExit(128 + stop.signal) from None
     except SIGTERMException:  # before the first step
         raise SystemExit(128 + signal.SIGTERM) from None
-    if wandb.run is not None:
-        wandb.finish()  # or its closing lines would come after ours
+    if split is None or not trainer.is_global_zero:
+        end_tracking()
     if torch.distributed.is_initialized():
         # The first process evaluates alone, and must not wait for the others to take part.
         torch.distributed.destroy_process_group()
@@ -83,6 +84,7 @@ def run(config: DictConfig) -> float:
     results = evaluate(
         module, best, datamodule, split, folder, config.trainer.accelerator, seconds, tuning, config.seed
     )
+    end_tracking(results)
     report(results, folder)
     return objective(trainer)
 

@@ -48,7 +48,11 @@ def test_run_folder_holds_everything_and_is_named(trained: tuple[Path, Path, str
         *(f"figures/{name}.png" for name in pictures),
     ):
         assert (run / name).is_file(), name
-    assert next(run.glob("wandb/offline-run-*"), None)
+    (tracked,) = run.glob("wandb/offline-run-*/*.wandb")
+    content = tracked.read_bytes()
+    for word in (b"overlapping_cells_gains_seed1", b"test/segm_map", b"val_check_interval"):
+        assert word in content, word
+    assert "wandb:" not in output
     assert str(run.relative_to(folder)) in "\n".join(output.strip().splitlines()[-8:])
     assert "AJI" in output
     metrics = json.loads((run / "results.json").read_text())["metrics"]
