@@ -26,12 +26,14 @@ class Raster(Protocol):
         page: its number in its file, from 1; planes that are missing there are counted.
         position: its index along each axis of its file but rows and columns, by letter: T, Z, ...; C is among them
             where channels are planes of their own.
+        pixel_size_um: side of a pixel in micrometres; None where the file does not say.
     """
 
     name: str
     size: tuple[int, int]
     page: int
     position: dict[str, int]
+    pixel_size_um: float | None
 
     def read(self, box: Box) -> npt.NDArray[Any]:
         """Pixels ``(h, w)`` or ``(h, w, 3)`` of a box, as stored."""
@@ -85,6 +87,7 @@ class ArrayRaster:
         self.name = name
         self.page = page
         self.position: dict[str, int] = {}
+        self.pixel_size_um: float | None = None
         self.pixels = pixels[:, :, :3] if pixels.ndim == 3 else pixels
         self.size = (int(pixels.shape[0]), int(pixels.shape[1]))
 
@@ -149,6 +152,7 @@ class PlaneRaster:
         self.size = stack.size
         self.page = page
         self.position = self.planes()[0]
+        self.pixel_size_um: float | None = None
 
     def read(self, box: Box) -> npt.NDArray[Any]:
         """Pixels of a box; with two channels the third is 0."""

@@ -25,6 +25,7 @@ class SharedRaster:
         self.size = raster.size
         self.page = raster.page
         self.position = raster.position
+        self.pixel_size_um = raster.pixel_size_um
 
     def read(self, box: Box) -> npt.NDArray[Any]:
         """Pixels of a box, as the image itself gives them."""

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from gains.errors import InputError
 from gains.images.options import ReadOptions
+from gains.images.pixel_size import pixel_size_um
 from gains.images.raster import Raster, stack_rasters
 from gains.images.series import copies_and_others, images_of, is_marked
 from gains.images.tiff_regions import OpenTiff, TiffRegions, damaged
@@ -48,7 +49,11 @@ def tiff_rasters(source: Path | bytes, name: str, options: ReadOptions) -> list[
         page = 1
         for position, stack in enumerate(stacks):
             if position not in left_out:
-                rasters += stack_rasters(stack, options, page)
+                planes = stack_rasters(stack, options, page)
+                side = pixel_size_um(opened.file, series[position])
+                for plane in planes:
+                    plane.pixel_size_um = side
+                rasters += planes
                 page += stack.planes
         _note_orientation(series[0].keyframe, name, options)
         _note_imagej(opened.file, stacks, name, options)

@@ -41,11 +41,18 @@ class LearnedSizes:
             named.
         network: likewise, in pixels of what the network sees.
         pixel_size_um: side of a pixel of these images in micrometres; None where that is not known.
+        target: the category that a typical object is of; None for the first.
     """
 
     source: dict[str, list[float]]
     network: dict[str, list[float]]
     pixel_size_um: float | None = None
+    target: str | None = None
+
+    @property
+    def typical(self) -> str | None:
+        """The category by which scales are told: the target, else the first that has objects; None if none has."""
+        return self.target if self.target in self.network else next(iter(self.network), None)
 
 
 @dataclass(frozen=True)
@@ -149,10 +156,18 @@ def _read_data(plain: dict[str, Any], source: str) -> TrainingData:
 
 
 def _read_sizes(plain: dict[str, Any], categories: list[str], source: str) -> LearnedSizes:
-    kinds = {"source": (dict,), "network": (dict,), "pixel_size_um": (float, type(None))}
+    kinds = {
+        "source": (dict,),
+        "network": (dict,),
+        "pixel_size_um": (float, type(None)),
+        "target": (str, type(None)),
+    }
     _check_entries(plain, kinds, f"sizes of {source}")
-    for part in (plain["source"], plain["network"]):
-        if not all(name in categories and _are_quantiles(values) for name, values in part.items()):
+    parts = (plain["source"], plain["network"])
+    for part in parts:
+        if part.keys() != parts[0].keys() or not all(
+            name in categories and _are_quantiles(values) for name, values in part.items()
+        ):
             raise InputError(f"{source} has sizes that are not three rising diameters for each of its categories")
     pixel = plain["pixel_size_um"]
     if pixel is not None and not 0 < pixel < math.inf:
@@ -163,7 +178,7 @@ def _read_sizes(plain: dict[str, Any], categories: list[str], source: str) -> Le
 def _are_quantiles(values: Any) -> bool:
     if not isinstance(values, list) or len(values) != 3 or not all(isinstance(value, float) for value in values):
         return False
-    return bool(0 <= values[0] <= values[1] <= values[2] < math.inf)
+    return bool(0 < values[0] <= values[1] <= values[2] < math.inf)
 
 
 def _check_entries(plain: dict[str, Any], kinds: Mapping[str, tuple[type, ...]], what: str) -> None:

@@ -2,18 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from inspect import signature
 from typing import Any
 
 import numpy.typing as npt
 
 from gains.errors import InputError
 from gains.images.raster import ArrayRaster
-from gains.prediction.predictor import Predictor, load_model
+from gains.prediction.predictor import load_model
 from gains.prediction.result import Prediction
-
-HAS_DIAMETER = "object_diameter" in signature(Predictor).parameters
-"""Whether predictors can be told how large objects are."""
 
 
 class Stopped(Exception):

@@ -14,7 +14,7 @@ from gains.errors import InputError
 from gains.models.released import released_models
 from gains.napari.corrections import save_corrections
 from gains.napari.layers import CATEGORY, PLANE, corrected, result_layers, shown_plane
-from gains.napari.segmentation import HAS_DIAMETER, Segmentation, Stopped
+from gains.napari.segmentation import Segmentation, Stopped
 from gains.prediction.result import Prediction
 
 FILE = "checkpoint file"
@@ -45,10 +45,9 @@ class SegmentWidget(Container):  # type: ignore[misc]  # napari is an extra, of 
         self.save_button = PushButton(text="Save corrections")
         self.status = Label(value="")
         self.worker: Any = None
-        settings = [self.diameter] if HAS_DIAMETER else []
         super().__init__(
             widgets=[
-                *(self.image, self.model, self.file, *settings, self.threshold, self.intensity, self.tile),
+                *(self.image, self.model, self.file, self.diameter, self.threshold, self.intensity, self.tile),
                 *(self.run_button, self.cancel_button, self.progress, self.folder, self.save_button, self.status),
             ]
         )
@@ -138,7 +137,7 @@ class SegmentWidget(Container):  # type: ignore[misc]  # napari is an extra, of 
     def _settings(self) -> dict[str, Any]:
         """What is not left as trained."""
         values = {"tile": int(self.tile.value), "score_threshold": self.threshold.value}
-        values |= {"object_diameter": self.diameter.value} if HAS_DIAMETER else {}
+        values |= {"object_diameter": self.diameter.value}
         chosen = {name: value for name, value in values.items() if value}
         return chosen if self.intensity.value == AS_TRAINED else {**chosen, "intensity": self.intensity.value}
 

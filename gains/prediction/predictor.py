@@ -3,46 +3,44 @@
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from itertools import chain, islice
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
 from gains.errors import InputError
-from gains.images.intensity import Intensity, dim_note, is_dim, known_values, to_unit_rgb, value_range
+from gains.images.intensity import Intensity
 from gains.images.notes import Notes
 from gains.images.raster import ArrayRaster, Raster
-from gains.images.scaling import IMAGENET_MEAN
-from gains.masks import InstanceCrops, tighten
 from gains.models.checkpoint import load_network, operate
 from gains.models.recipe import Recipe
 from gains.models.released import locate
 from gains.operating_point import SETTINGS
 from gains.prediction.cleaning import SETTINGS as CLEANING
 from gains.prediction.cleaning import Cleaning
+from gains.prediction.estimate import MOST_IMAGES, UNKNOWN, Estimate, FirstPass
+from gains.prediction.jobs import Found, Job, Key, Pass
 from gains.prediction.pipeline import ahead
+from gains.prediction.remarks import size_remarks
 from gains.prediction.result import Prediction
-from gains.prediction.stitching import Pieces, stitch
-from gains.prediction.tiling import TileGrid
-from gains.rle import Box
+from gains.prediction.scale import SETTINGS as SCALE
+from gains.prediction.scale import Scales, ScaleSettings, Training, View
+from gains.prediction.tiles import network_tiles
 
-SAMPLE_PIXELS = 4_000_000
-"""About how many pixels of an image its percentiles are taken from."""
-
-MIN_TILE = 32
-
-Key = TypeVar("Key")
+Entry = tuple[Job[Key], Pass, int, Tensor]
+"""One tile on its way: its image, the pass over it, which tile it is, its pixels."""
 
 
 class Predictor:
     """A model ready to segment images.
 
-    An image with both sides up to ``tile`` goes through the network whole, as in training and ``gains eval``; a larger
-    one in overlapping tiles of that size, so that its objects appear to the network as large as those it learned from.
+    An image with both sides up to the tile goes through the network whole, as in training and ``gains eval``; a larger
+    one in overlapping tiles of that size. Where ``scale`` says how large objects are, tiles have the size at which they
+    appear to the network as large as those it learned from (:mod:`gains.prediction.scale`); results are in pixels of
+    the image, whatever the scale.
 
     Args:
         network: the trained network.
@@ -50,19 +48,21 @@ class Predictor:
             up to ``max_detections``, of a larger one that many in each tile; instances with a score below
             ``score_threshold`` are left out of the result.
         device: where it runs.
-        tile: side of a tile in pixels; None takes what the checkpoint was trained on.
+        tile: side of a tile in pixels; None takes what the scale leads to, or else what the checkpoint was trained on.
         overlap: pixels that neighbouring tiles share; None takes a quarter of the tile. Instances smaller than this
             are seen whole by some tile, larger ones are joined from pieces.
         batch_size: tiles that go through the network together.
         intensity: which pixel values become 0 and 1 (see :mod:`gains.images.intensity`); None does as in training. In
             a tiled image percentiles are those of the whole.
         cleaning: what is done to the masks of an image at the end; nothing by default.
+        scale: what is known about the size of objects in the images; nothing by default.
 
     Attributes:
         notes: what there was to say about images that went through.
+        estimated: size of objects that is taken where nothing else decides; None estimates it in every call.
 
     Raises:
-        InputError: if the tile is not at least 32 pixels, or the overlap does not fit it.
+        InputError: if the tile is not at least 32 pixels, the overlap does not fit it, or the scale cannot be had.
     """
 
     def __init__(
@@ -75,17 +75,16 @@ class Predictor:
         batch_size: int = 4,
         intensity: Intensity | None = None,
         cleaning: Cleaning | None = None,
+        scale: ScaleSettings | None = None,
     ) -> None:
         self.network = network.eval().to(device)
         self.recipe = recipe
         operate(network, recipe.operating_point)
         self.device = device
-        self.tile = max(recipe.image_side, MIN_TILE) if tile is None else tile
-        self.overlap = self.tile // 4 if overlap is None else overlap
-        if self.tile < MIN_TILE or not 0 <= self.overlap < self.tile:
-            raise InputError(
-                f"tile={self.tile} overlap={self.overlap}: tile must be at least {MIN_TILE}, overlap less than it"
-            )
+        self.scales = Scales(Training.of(network, recipe), tile, overlap)
+        self.scale = scale or ScaleSettings()
+        self.scales.choose(self.scale)
+        self.estimated: Estimate | None = None
         self.batch_size = batch_size
         self.intensity: Intensity = intensity or recipe.intensity
         self.cleaning = cleaning or Cleaning()
@@ -96,17 +95,39 @@ class Predictor:
         """Category names; position + 1 is the label."""
         return self.recipe.categories
 
-    def predict(self, image: npt.NDArray[Any]) -> Prediction:
+    @property
+    def tile(self) -> int:
+        """Side in pixels of the tiles of an image whose file says nothing about its pixels."""
+        return self.view.side
+
+    @property
+    def overlap(self) -> int:
+        """Pixels that these share."""
+        return self.view.overlap
+
+    @property
+    def view(self) -> View:
+        """How such an image is cut, at the first scale."""
+        return self._views(None, self.estimated)[0]
+
+    def predict(self, image: npt.NDArray[Any], **scale: Any) -> Prediction:
         """Segment one image.
 
         Args:
             image: ``(H, W)`` gray, ``(H, W, 3)`` RGB or ``(H, W, 4)`` RGBA of any integer or float type, as read from
                 a file: scaling and tiling happen here. Floats lie in [0, 1] unless the intensity is ``percentile``.
+            scale: ``scale``, ``object_diameter``, ``pixel_size_um`` or ``scales`` of this image, where they are not
+                those of the model (:class:`gains.prediction.scale.ScaleSettings`).
 
         Raises:
-            InputError: for another shape or type, or values that do not fit the intensity.
+            InputError: for another shape or type, values that do not fit the intensity, or a scale that cannot be had.
         """
-        [(_, _, result)] = self.predict_many([(None, ArrayRaster(image))])
+        usual = self.scale
+        self.scale = usual.override(scale)
+        try:
+            [(_, _, result)] = self.predict_many([(None, ArrayRaster(image))])
+        finally:
+            self.scale = usual
         if isinstance(result, InputError):
             raise result
         return result
@@ -128,17 +149,18 @@ class Predictor:
         Yields:
             Each key with its image and its instances, or the error that its pixels led to, in the given order.
         """
-        jobs: deque[_Job[Key]] = deque()
-        batch: list[tuple[_Job[Key], int, Tensor]] = []
-        with closing(ahead(self._all_tiles(rasters), room)) as tiles:
-            for job, index, tile in tiles:
+        estimate, rasters = self._first_look(rasters)
+        jobs: deque[Job[Key]] = deque()
+        batch: list[Entry[Key]] = []
+        with closing(ahead(self._all_tiles(rasters, estimate), room)) as tiles:
+            for job, each, index, tile in tiles:
                 if not jobs or jobs[-1] is not job:
                     jobs.append(job)
-                if isinstance(tile, InputError):
-                    job.error = tile
+                if each is None or isinstance(tile, InputError):
+                    job.error = tile if isinstance(tile, InputError) else None
                     batch = [entry for entry in batch if entry[0] is not job]
                 else:
-                    batch.append((job, index, tile))
+                    batch.append((job, each, index, tile))
                 if len(batch) == self.batch_size:
                     self._run(batch, on_progress)
                     batch = []
@@ -149,122 +171,104 @@ class Predictor:
         while jobs:
             yield self._result(jobs.popleft())
 
+    def _first_look(self, rasters: Iterable[tuple[Key, Raster]]) -> tuple[Estimate, Iterable[tuple[Key, Raster]]]:
+        """The estimate of one call, which is said, and all of its images again."""
+        if self.estimated is not None:
+            return self.estimated, rasters
+        rest = iter(rasters)
+        first = list(islice(rest, MOST_IMAGES))
+        estimate = self.estimate([raster for _, raster in first])
+        if estimate.text:
+            self.notes.add("scale", estimate.text)
+        return estimate, chain(first, rest)
+
     def _all_tiles(
-        self, rasters: Iterable[tuple[Key, Raster]]
-    ) -> "Iterator[tuple[_Job[Key], int, Tensor | InputError]]":
+        self, rasters: Iterable[tuple[Key, Raster]], estimate: Estimate
+    ) -> "Iterator[tuple[Job[Key], Pass | None, int, Tensor | InputError]]":
         """The tiles of all images; in place of the rest of one that cannot be read its error."""
         for key, raster in rasters:
-            job = _Job(key, raster, TileGrid.covering(raster.size, self.tile, self.overlap))
+            job = Job(key, raster)
             try:
-                for index, tile in enumerate(self._tiles(job)):
-                    yield job, index, tile
+                job.passes = [Pass.of(raster.size, view) for view in self._views(raster.pixel_size_um, estimate)]
+                for each in job.passes:
+                    tiles = network_tiles(raster, each.grid.boxes, each.grid.tile, self.intensity, self.notes)
+                    for index, tile in enumerate(tiles):
+                        yield job, each, index, tile
             except InputError as error:
-                yield job, -1, error
+                yield job, None, -1, error
 
-    def _tiles(self, job: "_Job[Key]") -> Iterator[Tensor]:
-        """The tiles ``(3, h, w)`` in [0, 1], padded at the right and bottom where the image is smaller."""
-        limits = self._limits(job.raster)
-        height, width = job.grid.tile
-        brightest = 0.0
-        for box in job.grid.boxes.tolist():
-            pixels = self._read(job.raster, (box[0], box[1], box[2], box[3]))
-            brightest = max(brightest, float(pixels.max()) if is_dim(1, pixels.dtype, self.intensity) else np.inf)
-            values = torch.from_numpy(to_unit_rgb(pixels, limits)).permute(2, 0, 1)
-            # What the network sees beyond an image of a training batch: the mean colour, its normalised zero.
-            tile = torch.tensor(IMAGENET_MEAN)[:, None, None].repeat(1, height, width)
-            tile[:, : values.shape[1], : values.shape[2]] = values
-            yield tile
-        if is_dim(brightest, np.dtype(np.uint16), self.intensity):
-            self.notes.add(job.raster.name, dim_note())
+    def estimate(self, rasters: Sequence[Raster]) -> Estimate:
+        """How large objects are in some images, by a first pass (:mod:`gains.prediction.estimate`).
 
-    def _read(self, raster: Raster, box: Box) -> npt.NDArray[Any]:
-        """Pixels of a box in a type whose range is known."""
-        return known_values(raster.read(box), self.intensity, raster.name)
-
-    def _limits(self, raster: Raster) -> tuple[float, float]:
-        """The pixel values that become 0 and 1 in all of an image."""
-        height, width = raster.size
-        if self.intensity == "full_range":
-            return value_range(self._read(raster, (0, 0, 1, 1)), "full_range")
-        step = max(1, int(np.ceil(np.sqrt(height * width / SAMPLE_PIXELS))))
-        samples = []
-        for y in range(0, height, self.tile):
-            for x in range(0, width, self.tile):
-                pixels = self._read(raster, (x, y, min(x + self.tile, width), min(y + self.tile, height)))
-                samples.append(pixels[::step, ::step].reshape(-1))
-        return value_range(np.concatenate(samples), self.intensity)
-
-    @torch.inference_mode()
-    def _run(
-        self, batch: "list[tuple[_Job[Key], int, Tensor]]", on_progress: Callable[[Key, float], None] | None
-    ) -> None:
-        """Put one batch through the network and keep what it finds with the image it belongs to."""
-        try:
-            found = self.network([tile.to(self.device, non_blocking=True) for _, _, tile in batch])
-        except torch.OutOfMemoryError:
-            raise InputError(
-                f"the device has too little memory for {len(batch)} tiles of {self.tile} pixels at a time; "
-                "use a smaller batch_size or tile"
-            ) from None
-        point = self.recipe.operating_point
-        for (job, index, _), prediction in zip(batch, found, strict=True):
-            job.add(index, prediction, max(point.min_score, point.score_threshold), point.max_detections)
-            if on_progress is not None:
-                on_progress(job.key, 1 / len(job.grid))
-
-    def _result(self, job: "_Job[Key]") -> tuple[Key, Raster, Prediction | InputError]:
-        if job.error is not None:
-            return job.key, job.raster, job.error
-        masks, scores, labels = stitch(job.pieces(), job.grid)
-        found, remarks = self.cleaning(Prediction(masks, scores, labels, self.categories, job.capped))
-        for remark in remarks:
-            self.notes.add(job.raster.name, remark)
-        return job.key, job.raster, found
-
-
-@dataclass
-class _Job(Generic[Key]):
-    """One image on its way through the network."""
-
-    key: Key
-    raster: Raster
-    grid: TileGrid
-    error: InputError | None = None
-    capped: int = 0
-    finished: int = 0
-    found: list[tuple[InstanceCrops, npt.NDArray[np.float64], npt.NDArray[np.int64], int]] = field(default_factory=list)
+        Args:
+            rasters: the images; of more than eight the first are looked at. Those whose scale something else tells are
+                not.
+        """
+        rasters = [raster for raster in rasters if self._undecided(raster)]
+        training, label = self.scales.training, self.typical
+        if not rasters or training.network_side is None:
+            return Estimate(None, "")
+        if training.diameters is None or label is None:
+            return Estimate(None, UNKNOWN)
+        threshold = self.recipe.operating_point.score_threshold
+        return FirstPass(self._detect, rasters, training, label, threshold, self.intensity, self.batch_size)()
 
     @property
-    def done(self) -> bool:
-        """Whether nothing of it is left to run."""
-        return self.error is not None or self.finished == len(self.grid)
+    def typical(self) -> int | None:
+        """Label of the category whose size tells the scale; None where the checkpoint knows no sizes."""
+        sizes = self.recipe.sizes
+        return None if sizes is None or sizes.typical is None else self.categories.index(sizes.typical) + 1
 
-    def add(self, index: int, prediction: dict[str, Any], min_score: float, most: int) -> None:
-        """Keep what was found in one tile, in image coordinates."""
-        self.finished += 1
-        x0, y0, x1, y1 = self.grid.boxes[index].tolist()
-        scores = prediction["scores"].double().cpu().numpy()
-        labels = prediction["labels"].cpu().numpy()
-        kept = np.flatnonzero(scores >= min_score)
-        self.capped += int(len(kept) == len(scores) >= most)
-        masks, solid = tighten(prediction["masks"].paste().select(kept.tolist()), (0, 0, x1 - x0, y1 - y0))
-        kept = kept[solid]
-        shifted = masks.boxes + torch.tensor([x0, y0, x0, y0])
-        self.found.append(
-            (InstanceCrops(masks.values, shifted, self.grid.size), scores[kept], labels[kept].astype(np.int64), index)
-        )
+    def _undecided(self, raster: Raster) -> bool:
+        """Whether nothing but an estimate tells the scale of an image; errors are left to the prediction of it."""
+        try:
+            return not self.scales.choose(self.scale, raster.pixel_size_um)
+        except InputError:
+            return False
 
-    def pieces(self) -> Pieces:
-        """All that was found."""
-        masks = InstanceCrops(
-            torch.cat([found.values for found, _, _, _ in self.found]),
-            torch.cat([found.boxes for found, _, _, _ in self.found]),
-            self.grid.size,
-        )
-        tile = np.repeat([index for _, _, _, index in self.found], [len(found) for found, _, _, _ in self.found])
-        scores = np.concatenate([scores for _, scores, _, _ in self.found])
-        labels = np.concatenate([labels for _, _, labels, _ in self.found])
-        return Pieces(masks, scores, labels, tile.astype(np.int64))
+    def _views(self, pixel_size_um: float | None, estimate: Estimate | None) -> list[View]:
+        """How an image is cut, at each scale that it is looked at."""
+        views = self.scales.choose(self.scale, pixel_size_um)
+        if views:
+            return views
+        known = estimate is not None and estimate.diameter
+        return [self.scales.fitting(known) if known else self.scales.as_trained]
+
+    def _run(self, batch: list[Entry[Key]], on_progress: Callable[[Key, float], None] | None) -> None:
+        """Put one batch through the network and keep what it finds with the image it belongs to."""
+        point = self.recipe.operating_point
+        found = self._detect([tile for *_, tile in batch])
+        for (job, each, index, _), prediction in zip(batch, found, strict=True):
+            each.add(index, prediction, max(point.min_score, point.score_threshold), point.max_detections)
+            if on_progress is not None:
+                on_progress(job.key, 1 / job.tiles)
+
+    @torch.inference_mode()
+    def _detect(self, tiles: list[Tensor]) -> list[dict[str, Any]]:
+        """What the network finds in each tile."""
+        try:
+            found: list[dict[str, Any]] = self.network([tile.to(self.device, non_blocking=True) for tile in tiles])
+        except torch.OutOfMemoryError:
+            side = max(max(tile.shape) for tile in tiles)
+            raise InputError(
+                f"the device has too little memory for {len(tiles)} tiles of {side} pixels at a time; "
+                "use a smaller batch_size or tile"
+            ) from None
+        return found
+
+    def _result(self, job: Job[Key]) -> tuple[Key, Raster, Prediction | InputError]:
+        if job.error is not None:
+            return job.key, job.raster, job.error
+        united = Found.united(job.passes, self.recipe.operating_point)
+        capped = sum(each.capped for each in job.passes)
+        found = Prediction(united.masks, united.scores, united.labels, self.categories, capped)
+        remarks = []
+        if len(job.passes) == 1:
+            remarks = size_remarks(found, united.cut, self.typical, job.passes[0].view, self.scales.training)
+        found, cleaned = self.cleaning(found)
+        for remark in [*remarks, *cleaned]:
+            self.notes.add(job.raster.name, remark)
+        return job.key, job.raster, found
 
 
 def pick_device(name: str = "auto") -> torch.device:
@@ -301,7 +305,9 @@ def load_model(
         settings: ``tile``, ``overlap``, ``batch_size`` and ``intensity`` of :class:`Predictor`, and what the operating
             point is to be instead of the stored one: ``min_score``, ``score_threshold``, ``nms``, ``nms_iou``,
             ``nms_across_categories`` and ``max_detections`` (see :class:`gains.operating_point.OperatingPoint`); and
-            ``largest_part``, ``fill_holes`` and ``min_area`` (see :class:`gains.prediction.cleaning.Cleaning`).
+            ``largest_part``, ``fill_holes`` and ``min_area`` (see :class:`gains.prediction.cleaning.Cleaning`); and
+            ``scale``, ``object_diameter``, ``pixel_size_um`` and ``scales`` (see
+            :class:`gains.prediction.scale.ScaleSettings`).
 
     Raises:
         InputError: if the file is no checkpoint, or a setting does not fit.
@@ -309,5 +315,6 @@ def load_model(
     device = pick_device(accelerator)
     point = {name: settings.pop(name) for name in SETTINGS if name in settings}
     cleaning = Cleaning(**{name: settings.pop(name) for name in CLEANING if name in settings})
+    scale = ScaleSettings(**{name: settings.pop(name) for name in SCALE if name in settings})
     network, recipe = load_network(locate(checkpoint), point, trust)
-    return Predictor(network, recipe, device, cleaning=cleaning, **settings)
+    return Predictor(network, recipe, device, cleaning=cleaning, scale=scale, **settings)

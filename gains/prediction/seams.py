@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from gains.masks import InstanceCrops
 from gains.overlaps import intersection, overlapping_boxes, window
-from gains.prediction.tiling import EDGE, TileGrid
+from gains.prediction.tiling import TileGrid
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -30,8 +30,6 @@ Box = tuple[int, int, int, int]
 MIN_IOU = 0.5
 MIN_IOU_OTHER_LABEL = 0.75
 MIN_CONTACT = 0.5
-STRIP = 2 * EDGE
-"""Pixels along a tile's edge in which contact is looked for: outlines end early by up to EDGE, at either tile."""
 
 
 @dataclass(frozen=True)
@@ -150,7 +148,7 @@ def _candidates(masks: InstanceCrops, labels: IntArray, tile: IntArray, grid: Ti
         same_label = bool(labels[i] == labels[j])
         corner = bool(grid.between(int(tile[i]), int(tile[j])))
         for mine, other, iou in _agreeing_parts(a, b, MIN_IOU if same_label else MIN_IOU_OTHER_LABEL):
-            if _in_contact(a.part(mine, box), b.part(other, box), box, tiles[tile[i]], tiles[tile[j]]):
+            if _in_contact(a.part(mine, box), b.part(other, box), box, tiles[tile[i]], tiles[tile[j]], grid.edge):
                 yield _Candidate((i, j), (mine, other), corner, same_label, iou)
 
 
@@ -181,11 +179,11 @@ def _agreeing_parts(a: _View, b: _View, least: float) -> list[tuple[int, int, fl
     return [(int(i) + 1, int(j) + 1, float(iou[i, j])) for i, j in np.argwhere(iou >= least)]
 
 
-def _in_contact(a: BoolArray, b: BoolArray, box: Box, first: IntArray, second: IntArray) -> bool:
+def _in_contact(a: BoolArray, b: BoolArray, box: Box, first: IntArray, second: IntArray, edge: int) -> bool:
     """Whether two parts, drawn on a box, cross the edges of each other's tile in the same places.
 
     Only edges count at which one tile ends and the other goes on. Of what either part has right at such an edge, the
-    other must have half near it.
+    other must have half near it: within twice ``edge``, since outlines end early by up to that, at either tile.
     """
     for axis in (0, 1):
         # Turned so that the edges are rows of the arrays, counted from the box.
@@ -195,7 +193,7 @@ def _in_contact(a: BoolArray, b: BoolArray, box: Box, first: IntArray, second: I
                 continue
             begins = side < 2
             line = int((max if begins else min)(first[side], second[side])) - start
-            near, strip = _rows(line, EDGE, begins), _rows(line, STRIP, begins)
+            near, strip = _rows(line, edge, begins), _rows(line, 2 * edge, begins)
             if not _covered(mine[near], other[strip]) or not _covered(other[near], mine[strip]):
                 return False
     return True

@@ -5,8 +5,9 @@
 3. Linked pieces are one instance. If one of their tiles sees all of it away from its edges, that tile's mask is taken,
    the one with the most room around it; else the pieces are joined.
 
-An instance that is at least 3 * EDGE smaller than the overlap of the tiles is seen whole by some tile. Every decision
-depends only on pieces that share pixels, directly or from link to link, and none on the order of the pieces.
+An instance that is at least three times ``edge`` (:class:`TileGrid`) smaller than the overlap of the tiles is seen
+whole by some tile. Every decision depends only on pieces that share pixels, directly or from link to link, and none on
+the order of the pieces.
 """
 
 import zlib
@@ -20,7 +21,7 @@ from scipy.sparse.csgraph import connected_components
 
 from gains.masks import InstanceCrops
 from gains.prediction.seams import same_instance
-from gains.prediction.tiling import EDGE, TileGrid
+from gains.prediction.tiling import TileGrid
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -44,12 +45,13 @@ class Pieces:
     tile: IntArray
 
 
-def stitch(pieces: Pieces, grid: TileGrid) -> tuple[InstanceCrops, FloatArray, IntArray]:
+def stitch(pieces: Pieces, grid: TileGrid) -> tuple[InstanceCrops, FloatArray, IntArray, BoolArray]:
     """Make instances of the pieces of all tiles.
 
     Returns:
-        Masks, scores ``(M,)`` in descending order and labels ``(M,)``; an instance has those of the piece whose mask
-        it has, a joined one those of its best piece.
+        Masks, scores ``(M,)`` in descending order, labels ``(M,)``, and whether each is cut ``(M,)``: no tile that
+        found some of it shows it whole. An instance has score and label of the piece whose mask it has, a joined one
+        those of its best piece.
     """
     pieces = _in_own_order(pieces)
     boxes = pieces.masks.boxes.numpy()
@@ -60,18 +62,19 @@ def stitch(pieces: Pieces, grid: TileGrid) -> tuple[InstanceCrops, FloatArray, I
     links = coo_array((np.ones(len(first), dtype=bool), (first, second)), shape=(len(kept), len(kept)))
     _, group = connected_components(links, directed=False)
     order = np.flatnonzero(kept)[np.argsort(group[kept], kind="stable")]
-    crops, joined_boxes, best = [], [], []
+    crops, joined_boxes, best, cut = [], [], [], []
     for members in np.split(order, np.flatnonzero(np.diff(group[order])) + 1) if len(order) else []:
-        used = _used(members, pieces, grid)
+        used, whole = _used(members, pieces, grid)
         crop, box = _union(pieces.masks, used)
         crops.append(crop)
         joined_boxes.append(box)
         best.append(used[np.argmax(pieces.scores[used])])
+        cut.append(not whole)
     by_score = np.argsort(-pieces.scores[best], kind="stable") if best else np.zeros(0, dtype=np.int64)
     all_boxes = torch.from_numpy(np.array(joined_boxes, dtype=np.int64).reshape(-1, 4)[by_score])
     masks = InstanceCrops.from_crops([crops[index] for index in by_score], all_boxes, grid.size)
     chosen = np.array(best, dtype=np.int64)[by_score]
-    return masks, pieces.scores[chosen], pieces.labels[chosen]
+    return masks, pieces.scores[chosen], pieces.labels[chosen], np.array(cut, dtype=bool)[by_score]
 
 
 def _in_own_order(pieces: Pieces) -> Pieces:
@@ -82,16 +85,16 @@ def _in_own_order(pieces: Pieces) -> Pieces:
     return Pieces(masks, pieces.scores[order], pieces.labels[order], pieces.tile[order])
 
 
-def _used(members: IntArray, pieces: Pieces, grid: TileGrid) -> IntArray:
-    """Of the pieces of one instance the one that shows it best; all, if no tile sees the whole."""
+def _used(members: IntArray, pieces: Pieces, grid: TileGrid) -> tuple[IntArray, bool]:
+    """Of the pieces of one instance the one that shows it best; all and False, if no tile sees the whole."""
     boxes = pieces.masks.boxes.numpy()[members]
     extent = np.concatenate([boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)])
     room = grid.room(np.broadcast_to(extent, boxes.shape), pieces.tile[members])
-    if room.max() < EDGE:
-        return members
+    if room.max() < grid.edge:
+        return members, False
     most = members[room == room.max()]
     best: IntArray = most[[np.argmax(pieces.scores[most])]]
-    return best
+    return best, True
 
 
 def _union(masks: InstanceCrops, members: IntArray) -> tuple[torch.Tensor, list[int]]:

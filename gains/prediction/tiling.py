@@ -13,7 +13,8 @@ FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 
 EDGE = 4
-"""Pixels from its tile's edge within which an instance counts as cut: predicted outlines end a little early."""
+"""Pixels from its tile's edge within which an instance counts as cut: predicted outlines end a little early. Of the
+image, and as many of the network, where a pixel of the network is larger."""
 
 
 @dataclass(frozen=True)
@@ -25,30 +26,36 @@ class TileGrid:
         tile: tile ``(height, width)``; a side may be longer than the image's.
         rows: ``(R,)`` first pixel row of each row of tiles, from 0 up.
         columns: ``(C,)`` first pixel column of each column of tiles.
+        edge: pixels from its tile's edge within which an instance counts as cut.
     """
 
     size: tuple[int, int]
     tile: tuple[int, int]
     rows: IntArray
     columns: IntArray
+    edge: int = EDGE
 
     @classmethod
-    def covering(cls, size: tuple[int, int], side: int, overlap: int) -> "TileGrid":
+    def covering(
+        cls, size: tuple[int, int], side: int, overlap: int, square: bool = False, edge: int = EDGE
+    ) -> "TileGrid":
         """Cover an image with square tiles; one that fits and is not a narrow strip becomes one tile of its own size.
 
         Args:
             size: image ``(height, width)``.
             side: of a tile in pixels.
             overlap: neighbouring tiles share at least this many pixels; less than ``side``.
+            square: an image that fits gets a square tile too.
+            edge: see :class:`TileGrid`.
 
         Raises:
             ValueError: if the overlap is negative or not less than the side.
         """
         if not 0 <= overlap < side:
             raise ValueError(f"overlap={overlap} must be at least 0 and less than tile={side}")
-        if fits_tile(size, side):
-            return cls(size, size, np.zeros(1, np.int64), np.zeros(1, np.int64))
-        return cls(size, (side, side), _starts(size[0], side, overlap), _starts(size[1], side, overlap))
+        if fits_tile(size, side) and not square:
+            return cls(size, size, np.zeros(1, np.int64), np.zeros(1, np.int64), edge)
+        return cls(size, (side, side), _starts(size[0], side, overlap), _starts(size[1], side, overlap), edge)
 
     def __len__(self) -> int:
         return len(self.rows) * len(self.columns)
@@ -90,9 +97,9 @@ class TileGrid:
     def left_to_others(self, boxes: IntArray, tile: IntArray) -> BoolArray:
         """Which pieces ``(N, 4)`` come close to an edge of their tile ``(N,)`` where a neighbour shows more of them.
 
-        That is so if along one axis the piece lies within 2 * EDGE of its tile's edge, and another tile has EDGE more
-        room around it. To ask for more room, not just as much, keeps two tiles whose outlines differ a little from
-        leaving an instance to each other.
+        That is so if along one axis the piece lies within twice ``edge`` of its tile's edge, and another tile has
+        ``edge`` more room around it. To ask for more room, not just as much, keeps two tiles whose outlines differ a
+        little from leaving an instance to each other.
         """
         left = np.zeros(len(boxes), dtype=bool)
         starts = (self.columns, self.rows)
@@ -100,7 +107,7 @@ class TileGrid:
             most = _most_room(
                 boxes[:, axis], boxes[:, axis + 2], starts[axis], self.tile[1 - axis], self.size[1 - axis]
             )
-            left |= (own < 2 * EDGE) & (most >= own + EDGE)
+            left |= (own < 2 * self.edge) & (most >= own + self.edge)
         return left
 
     def _room(self, boxes: IntArray, tile: IntArray) -> tuple[FloatArray, FloatArray]:

@@ -14,7 +14,7 @@ from gains.models.build import build_plan, network_plan
 from gains.models.recipe import Recipe, TrainingData
 from gains.models.weights import load_weights
 from gains.operating_point import SETTINGS, OperatingPoint
-from gains.prediction.predictor import MIN_TILE
+from gains.prediction.scale import MIN_TILE
 from gains.tasks.prepare import generator_settings, prepare_dataset, summary
 from gains.tasks.sizes import learned_sizes
 from gains.training.module import InstanceSegmentation

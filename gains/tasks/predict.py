@@ -19,10 +19,12 @@ from gains.prediction.folder import alone_in, claim, merge_files, remove_leftove
 from gains.prediction.inputs import find_images, printable
 from gains.prediction.predictor import Predictor
 from gains.prediction.records import read_records
+from gains.prediction.scale import SETTINGS as SCALE
 from gains.reports.prediction import MAX_PICTURES, cap_notes, write_prediction_report
+from gains.tasks.scaling import ENTRY, settle_scale
 from gains.tasks.units import Progress, Unit, divide, everywhere, formats_of, here, load_predictor
 
-SETTINGS = ("channels", "intensity", "pixel_size_um", "tile", "overlap", *CLEANING)
+SETTINGS = ("channels", "intensity", "tile", "overlap", *SCALE, *CLEANING)
 """What decides a result: a folder holds results of one choice of these, and of one checkpoint."""
 
 
@@ -49,6 +51,7 @@ def run(config: DictConfig) -> None:
     predictor = load_predictor(config)
     work = divide(files, config.unit)
     with alone_in(output), connected(config.cluster, config.dask) as client:
+        settle_scale(config, predictor, files, settings_of(config, predictor), notes)
         settings = settings_of(config, predictor)
         claim(output, settings, config.overwrite)
         failures = predict_with_bar(predictor, work, config, notes, client)
@@ -90,6 +93,7 @@ def settings_of(config: DictConfig, predictor: Predictor) -> dict[str, Any]:
         **{name: OmegaConf.to_container(config)[name] for name in SETTINGS},  # type: ignore[index, call-overload]
         "tile": predictor.tile,
         "overlap": predictor.overlap,
+        **({} if predictor.estimated is None else {ENTRY: predictor.estimated.diameter}),
         "intensity": predictor.intensity,
         **predictor.recipe.operating_point.to_plain(),
     }

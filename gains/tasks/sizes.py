@@ -59,7 +59,7 @@ def fit_sizes(config: DictConfig, annotations: Annotations) -> list[str]:
 def learned_sizes(config: DictConfig, annotations: Annotations, images: Collection[str]) -> LearnedSizes:
     """How large the objects of some images, those of training, are to the network of a run and in the images."""
     sizes = object_sizes(annotations, _scaling(config), images)
-    return LearnedSizes(quantiles(sizes.source), quantiles(sizes.network))
+    return LearnedSizes(quantiles(sizes.source), quantiles(sizes.network), target=config.dataset.target_category)
 
 
 def prepared_sizes(dataset: DictConfig, annotations: Annotations) -> list[str]:

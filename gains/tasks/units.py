@@ -27,10 +27,12 @@ from gains.instances import Instances
 from gains.operating_point import SETTINGS as POINT
 from gains.prediction.cleaning import SETTINGS as CLEANING
 from gains.prediction.cluster import WorkerLost, results
+from gains.prediction.estimate import Estimate
 from gains.prediction.folder import is_done, save_image
 from gains.prediction.inputs import Source, page_name
 from gains.prediction.pipeline import ahead
 from gains.prediction.predictor import Predictor, load_model
+from gains.prediction.scale import SETTINGS as SCALE
 
 Done = tuple[dict[Path, str], Notes]
 """What is wrong with files of a unit that could not be read, and what there was to say about others."""
@@ -102,7 +104,7 @@ def load_predictor(config: DictConfig) -> Predictor:
     Raises:
         InputError: if the file is no checkpoint, or a setting does not fit.
     """
-    return load_model(
+    predictor = load_model(
         config.checkpoint,
         config.accelerator,
         tile=config.tile,
@@ -110,8 +112,11 @@ def load_predictor(config: DictConfig) -> Predictor:
         batch_size=config.batch_size,
         intensity=config.intensity,
         trust=config.trust,
-        **{name: config[name] for name in (*POINT, *CLEANING)},
+        **{name: config[name] for name in (*POINT, *CLEANING, *SCALE)},
     )
+    if config.get("estimated"):
+        predictor.estimated = Estimate(**config.estimated)
+    return predictor
 
 
 def formats_of(config: DictConfig) -> list[str]:

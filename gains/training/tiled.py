@@ -11,6 +11,7 @@ from gains.images.scaling import fits_tile
 from gains.models.parts.full_image_masks import FullImageMasks
 from gains.models.recipe import Recipe
 from gains.prediction.predictor import Predictor
+from gains.prediction.scale import MIN_TILE
 
 
 def detect(network: nn.Module, recipe: Recipe, images: list[Tensor]) -> list[Detections]:
@@ -27,7 +28,9 @@ def detect(network: nn.Module, recipe: Recipe, images: list[Tensor]) -> list[Det
     point = recipe.operating_point
     # All candidates: mAP ranks those below the threshold too. Images already are in [0, 1].
     everything = replace(recipe, operating_point=replace(point, score_threshold=point.min_score))
-    predictor = Predictor(network, everything, images[0].device, intensity="full_range")
+    # At the scale of training, whatever objects look like: these images are of the same kind.
+    side = max(recipe.image_side, MIN_TILE)
+    predictor = Predictor(network, everything, images[0].device, tile=side, intensity="full_range")
     sizes = [(int(image.shape[-2]), int(image.shape[-1])) for image in images]
     if all(fits_tile(size, predictor.tile) for size in sizes):
         whole: list[Detections] = network(images)

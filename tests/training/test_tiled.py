@@ -126,5 +126,5 @@ def test_one_setting_drives_training_testing_and_prediction(tmp_path: Path, monk
     assert seen == {True: {(48, 48)}, False: {(48, 48)}}
     model = load_model(tmp_path / "run" / "checkpoints" / "last.ckpt", "cpu")
     assert model.tile == 48
-    model.predict(np.zeros((80, 120), np.uint8))
+    model.predict(np.zeros((80, 120), np.uint8), scale=1)
     assert seen[False] == {(48, 48)}

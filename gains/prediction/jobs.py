@@ -1,0 +1,124 @@
+"""Images on their way through the network, and what it has found in their tiles so far."""
+
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from gains.errors import InputError
+from gains.images.raster import Raster
+from gains.masks import InstanceCrops, tighten
+from gains.operating_point import OperatingPoint
+from gains.prediction.scale import View
+from gains.prediction.stitching import Pieces, stitch
+from gains.prediction.tiling import TileGrid
+from gains.suppression import mask_nms
+
+Key = TypeVar("Key")
+
+
+@dataclass
+class Pass:
+    """One image at one scale.
+
+    Attributes:
+        view: how the image is cut.
+        grid: the tiles.
+        finished: tiles that the network has seen.
+        capped: those of them in which it found as many instances as it may.
+        found: masks in image coordinates, scores, labels and the tile, of each tile.
+    """
+
+    view: View
+    grid: TileGrid
+    finished: int = 0
+    capped: int = 0
+    found: list[tuple[InstanceCrops, npt.NDArray[np.float64], npt.NDArray[np.int64], int]] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, size: tuple[int, int], view: View) -> "Pass":
+        """A pass over an image ``(height, width)``."""
+        return cls(view, view.grid(size))
+
+    def add(self, index: int, prediction: dict[str, Any], min_score: float, most: int) -> None:
+        """Keep what was found in one tile, in image coordinates."""
+        self.finished += 1
+        x0, y0, x1, y1 = self.grid.boxes[index].tolist()
+        scores = prediction["scores"].double().cpu().numpy()
+        labels = prediction["labels"].cpu().numpy()
+        kept = np.flatnonzero(scores >= min_score)
+        self.capped += int(len(kept) == len(scores) >= most)
+        masks, solid = tighten(prediction["masks"].paste().select(kept.tolist()), (0, 0, x1 - x0, y1 - y0))
+        kept = kept[solid]
+        shifted = masks.boxes + torch.tensor([x0, y0, x0, y0])
+        self.found.append(
+            (InstanceCrops(masks.values, shifted, self.grid.size), scores[kept], labels[kept].astype(np.int64), index)
+        )
+
+    def pieces(self) -> Pieces:
+        """All that was found."""
+        masks = InstanceCrops(
+            torch.cat([found.values for found, _, _, _ in self.found]),
+            torch.cat([found.boxes for found, _, _, _ in self.found]),
+            self.grid.size,
+        )
+        tile = np.repeat([index for _, _, _, index in self.found], [len(found) for found, _, _, _ in self.found])
+        scores = np.concatenate([scores for _, scores, _, _ in self.found])
+        labels = np.concatenate([labels for _, _, labels, _ in self.found])
+        return Pieces(masks, scores, labels, tile.astype(np.int64))
+
+
+@dataclass(frozen=True)
+class Found:
+    """Instances of an image, the best score first, and whether no tile shows them whole."""
+
+    masks: InstanceCrops
+    scores: npt.NDArray[np.float64]
+    labels: npt.NDArray[np.int64]
+    cut: npt.NDArray[np.bool_]
+
+    @classmethod
+    def united(cls, passes: "list[Pass]", point: OperatingPoint) -> "Found":
+        """What several passes found: of one thing seen at two scales the better stays, told by their masks."""
+        several = [cls(*stitch(each.pieces(), each.grid)) for each in passes]
+        if len(several) == 1:
+            return several[0]
+        masks = InstanceCrops(
+            torch.cat([found.masks.values for found in several]),
+            torch.cat([found.masks.boxes for found in several]),
+            several[0].masks.size,
+        )
+        scores, labels, cut = (
+            np.concatenate([getattr(found, name) for found in several]) for name in ("scores", "labels", "cut")
+        )
+        kept = mask_nms(masks, scores, labels, point.nms_iou, point.nms_across_categories)
+        return cls(masks.select(kept.tolist()), scores[kept], labels[kept], cut[kept])
+
+
+@dataclass
+class Job(Generic[Key]):
+    """One image.
+
+    Attributes:
+        key: whatever identifies it.
+        raster: its pixels.
+        passes: over it, one for each scale.
+        error: that its pixels led to.
+    """
+
+    key: Key
+    raster: Raster
+    passes: list[Pass] = field(default_factory=list)
+    error: InputError | None = None
+
+    @property
+    def tiles(self) -> int:
+        """How many there are in all passes."""
+        return sum(len(each.grid) for each in self.passes)
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing of it is left to run."""
+        return self.error is not None or all(each.finished == len(each.grid) for each in self.passes)

@@ -1,0 +1,71 @@
+"""A detector that, like a trained network, only finds objects about as large as those it learned from."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from gains.masks import InstanceCrops, equivalent_diameter
+from gains.models.parts.transform import ImageTransform, resize
+from gains.models.recipe import LearnedSizes, Recipe
+from gains.operating_point import OperatingPoint
+from gains.prediction.predictor import Predictor
+from helpers.blob_finder import BlobFinder, Masks
+
+SIDE = 128
+"""Of the training images, in pixels."""
+
+NETWORK_SIDE = 192
+LEARNED = 20.0
+"""Diameter in pixels of the training images of a typical object; 5 and 95 % are 0.7 and 1.4 times that."""
+
+
+class SizedFinder(BlobFinder):
+    """Resizes as networks do, and finds blobs of 0.4 to 1.8 times the learned diameter; others it does not see.
+
+    The further an object is from the learned size, the lower its score. Masks are those found at the network's
+    resolution, brought back to the image.
+    """
+
+    def __init__(self, categories: int = 1) -> None:
+        super().__init__(categories)
+        self.range = (0.4, 1.8)
+        self.transform = ImageTransform(NETWORK_SIDE, 4 * NETWORK_SIDE)
+
+    def find(self, image: Tensor) -> dict[str, Any]:
+        size = (int(image.shape[1]), int(image.shape[2]))
+        seen = self.transform.fitted(size)
+        found = super().find(resize(image, seen))
+        masks: InstanceCrops = found["masks"].paste()
+        typical = LEARNED * NETWORK_SIDE / SIDE
+        relative = equivalent_diameter(masks.areas().numpy()) / typical
+        kept = np.flatnonzero((relative > self.range[0]) & (relative < self.range[1]))
+        dense = masks.select(kept.tolist()).dense().float()
+        if len(kept):
+            dense = F.interpolate(dense[None], size, mode="bilinear", align_corners=False)[0]
+        solid = InstanceCrops.from_dense((dense > 0.5).reshape(-1, *size))
+        scores = torch.from_numpy(np.exp(-(np.log(relative[kept]) ** 2) / 2)).float()
+        order = torch.argsort(scores, descending=True)
+        return {
+            "boxes": solid.boxes[order].float(),
+            "labels": found["labels"][torch.from_numpy(kept)][order],
+            "scores": scores[order],
+            "masks": Masks(solid.select(order.tolist())),
+        }
+
+
+def sized_recipe(pixel_size_um: float | None = None, sizes: bool = True) -> Recipe:
+    source = [0.7 * LEARNED, LEARNED, 1.4 * LEARNED]
+    learned = LearnedSizes({"blob": source}, {"blob": [NETWORK_SIDE / SIDE * value for value in source]}, pixel_size_um)
+    point = OperatingPoint(max_detections=1000)
+    plan = {"_target_": "helpers.sized_finder.SizedFinder"}
+    recipe = Recipe(plan, ["blob"], SIDE, model="sized", operating_point=point)
+    return replace(recipe, sizes=learned if sizes else None)
+
+
+def sized_predictor(pixel_size_um: float | None = None, sizes: bool = True, **settings: Any) -> Predictor:
+    recipe = sized_recipe(pixel_size_um, sizes)
+    return Predictor(SizedFinder(), recipe, torch.device("cpu"), **settings)

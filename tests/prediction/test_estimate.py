@@ -1,0 +1,105 @@
+"""Where nobody says how large objects are, a first pass over some tiles does."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gains.images.raster import ArrayRaster
+from gains.prediction import predictor
+from gains.prediction.estimate import MOST_TILES, Estimate, FirstPass, Look, busiest
+from gains.prediction.tiling import TileGrid
+from helpers.sized_finder import LEARNED, SIDE, SizedFinder, sized_predictor
+from prediction.test_scale import disks, f1
+
+
+@pytest.mark.parametrize("zoom", [0.5, 0.75, 1, 1.4, 2, 3])
+def test_objects_of_any_size_are_found_by_default(zoom: float) -> None:
+    image, truth = disks(zoom)
+    model = sized_predictor()
+    assert f1(model.predict(image), truth) > 0.94
+    estimate = model.estimate([ArrayRaster(image)])
+    if estimate.diameter is not None:
+        assert estimate.diameter == pytest.approx(zoom * LEARNED, rel=0.12)
+
+
+def test_images_as_in_training_are_left_as_they_are() -> None:
+    image, truth = disks(1)
+    model = sized_predictor()
+    found, plain = model.predict(image), sized_predictor(tile=SIDE).predict(image)
+    np.testing.assert_array_equal(found.boxes, plain.boxes)
+    assert f1(found, truth) == 1
+    [line] = model.notes.lines()
+    assert "objects are about 20" in line
+    assert "sure): as in training" in line
+
+
+def test_it_is_made_once_per_call_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = sized_predictor()
+    passes: list[FirstPass] = []
+
+    def counted(*given: Any) -> FirstPass:
+        passes.append(FirstPass(*given))
+        return passes[-1]
+
+    monkeypatch.setattr(predictor, "FirstPass", counted)
+    images = [disks(2, (120, 160), seed)[0] for seed in range(10)]
+    results = list(model.predict_many((index, ArrayRaster(image)) for index, image in enumerate(images)))
+    assert [key for key, _, _ in results] == list(range(10))
+    assert [len(made.images) for made in passes] == [8]
+    model.predict(images[0], object_diameter=40)
+    assert len(passes) == 1
+    lines = [line for line in model.notes.lines() if "objects are about" in line]
+    assert len(lines) == 1
+    assert "in 8 images" in lines[0]
+    assert "brought to the 30 network pixels of training" in lines[0]
+
+
+def test_nothing_to_go_by_changes_nothing() -> None:
+    model = sized_predictor()
+    assert model.estimate([ArrayRaster(np.zeros((200, 200), np.uint8))]).diameter is None
+    broken = ArrayRaster(np.full((200, 200), 3000.0))  # not in [0, 1]: cannot be read
+    assert model.estimate([broken]) == Estimate(None, "")
+    image, _ = disks(3, (70, 70))  # one object
+    estimate = model.estimate([ArrayRaster(image)])
+    assert estimate.diameter is None
+    assert "too few to tell" in estimate.text
+
+
+def test_a_checkpoint_without_sizes_predicts_as_before_and_says_so() -> None:
+    model = sized_predictor(sizes=False)
+    image, _ = disks(2)
+    found = model.predict(image)
+    np.testing.assert_array_equal(found.boxes, sized_predictor(sizes=False, tile=SIDE).predict(image).boxes)
+    [line] = model.notes.lines()
+    assert "does not know how large the objects were" in line
+
+
+def test_what_it_costs_on_a_large_image() -> None:
+    """Tiles of the first pass, at most a tenth of those of the prediction."""
+    image, _ = disks(1, (2200, 2200))
+    model = sized_predictor()
+    network = model.network
+    assert isinstance(network, SizedFinder)
+    assert model.estimate([ArrayRaster(image)]).diameter is None
+    assert 0 < sum(network.batches) <= 0.1 * len(TileGrid.covering((2200, 2200), model.tile, model.overlap))
+
+
+def test_tiles_that_are_looked_at_show_something() -> None:
+    image = np.zeros((1000, 1000), np.uint8)
+    image[410:420, 610:620] = 255
+    boxes = busiest(ArrayRaster(image), 100, 3, "full_range")
+    assert len(boxes) == 3
+    dark = busiest(ArrayRaster(image[:250, :250]), 100, MOST_TILES + 1, "full_range")
+    assert len(dark) == 9  # all
+    image[:] = 0
+    image[40:90, 240:290] = np.random.default_rng(0).integers(0, 255, (50, 50))
+    [box] = busiest(ArrayRaster(image[:100, :400]), 100, 1, "full_range")
+    assert box.tolist() == [200, 0, 300, 100]
+
+
+def test_the_median_is_weighted() -> None:
+    look = Look(1, 1, np.array([30.0, 10.0, 20.0]), np.array([3.0, 1.0, 1.0]))
+    assert look.diameter == 30
+    assert Look(1, 1, np.array([30.0, 10.0, 20.0]), np.ones(3)).diameter == 20
+    assert np.isnan(Look(1, 0, np.zeros(0), np.zeros(0)).diameter)
