@@ -87,7 +87,10 @@ def prepare(
     counts = Counter(entry["category_id"] for entry in coco["annotations"])
     instances = {entry["name"]: counts[entry["id"]] for entry in coco["categories"]}
     reading: ReadOptions | None = getattr(source, "reading", None)
-    return Prepared(root, instances, splits, official is not None, reading.notes.lines() if reading else [])
+    notes = reading.notes.lines() if reading else []
+    if not coco["annotations"]:
+        notes.append("no image has an annotation: there is nothing to learn from them")
+    return Prepared(root, instances, splits, official is not None, notes)
 
 
 def check_root(root: Path, overwrite: bool) -> None:

@@ -2,6 +2,7 @@
 
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Protocol
@@ -68,6 +69,10 @@ class ZipFiles:
         # Some programs write the backslashes of their system, and folders as empty entries that end in one.
         self.entries = {entry.replace("\\", "/"): entry for entry in entries if not entry.endswith("\\")}
         self.names = sorted(name for name in self.entries if not is_junk(name))
+        counts = Counter(entry.replace("\\", "/") for entry in entries)
+        twice = [name for name, count in counts.items() if count > 1]
+        if twice:
+            raise InputError(f"{path} holds two files called {twice[0]}; remove one of them")
 
     def read(self, name: str) -> bytes:
         """The bytes of one entry, its checksum verified."""

@@ -22,6 +22,8 @@ def read_geojson(data: bytes, where: str) -> list[Drawn]:
     """
     content = _json(data, where)
     features = content.get("features") if isinstance(content, dict) else content
+    if isinstance(content, dict) and content.get("type") == "Feature":
+        features = [content]
     if not isinstance(features, list):
         raise InputError(f"{where} has no list of features; export the objects of QuPath as GeoJSON")
     found, faults = [], Faults(where)
@@ -43,12 +45,21 @@ def _feature(feature: Any, where: str) -> Drawn:
         raise InputError(f"{where} has no coordinates")
     properties = feature.get("properties")
     classification = properties.get("classification") if isinstance(properties, dict) else None
-    name = classification.get("name") if isinstance(classification, dict) else None
     plane = geometry.get("plane")
-    position = tuple(plane.get(axis, 0) for axis in "zt") if isinstance(plane, dict) else (0, 0)
+    z, t = (plane.get(axis) if isinstance(plane, dict) else 0 for axis in "zt")
+    position = (z if isinstance(z, int) else 0, t if isinstance(t, int) else 0)
     nucleus = ["nuclei of QuPath's cells are left out, the cells are read"] if feature.get("nucleusGeometry") else []
     rings = [[ring(points, where) for points in part] for part in parts]
-    return Drawn(str(name or ""), rings, plane=position, remarks=nucleus)
+    return Drawn(_class_name(classification), rings, plane=position, remarks=nucleus)
+
+
+def _class_name(classification: Any) -> str:
+    """Name of a class as QuPath's versions write it: as ``name``, in parts as ``names``, or alone."""
+    if isinstance(classification, dict):
+        names = classification.get("names")
+        joined = ": ".join(map(str, names)) if isinstance(names, list) else ""
+        return str(classification.get("name") or joined)
+    return classification if isinstance(classification, str) else ""
 
 
 def read_labelme(data: bytes, where: str) -> list[Drawn]:
@@ -80,7 +91,9 @@ def read_labelme(data: bytes, where: str) -> list[Drawn]:
             known[0].extend(polygons)
             known[1].extend(pixels)
     faults.check()
-    return [Drawn(label, polygons, pixels) for (label, _), (polygons, pixels) in grouped.items()]
+    sides = [content.get(name) for name in ("imageHeight", "imageWidth")]
+    image = (sides[0], sides[1]) if all(isinstance(side, int) for side in sides) else None
+    return [Drawn(label, polygons, pixels, image=image) for (label, _), (polygons, pixels) in grouped.items()]
 
 
 AREAS = ("polygon", "rectangle", "circle", "mask")

@@ -32,6 +32,7 @@ class Drawn:
         imagej: whether a centre that lies on an edge is inside at the right and lower ends, as in ImageJ, and not at
             the left and upper ends, as in Java, QuPath's drawing and this program.
         remarks: what there is to say about it.
+        image: height and width of the image it was drawn on; None where the file does not say.
     """
 
     category: str
@@ -40,6 +41,7 @@ class Drawn:
     plane: tuple[int, int] | None = None
     imagej: bool = False
     remarks: Sequence[str] = ()
+    image: tuple[int, int] | None = None
 
 
 def ring(points: object, where: str) -> npt.NDArray[np.float64]:

@@ -13,7 +13,7 @@ def choose_channels(options: ReadOptions, count: int, is_rgb: bool, name: str) -
     """The channels to read of an image that has ``count``; alpha is none of them.
 
     Without a choice one channel is gray and three are red, green and blue. Colour images keep their colour where they
-    store further channels behind it. Everything else has to be chosen: nothing is dropped without being asked.
+    store further channels behind it. Everything else has to be chosen: nothing is dropped without being said.
 
     Args:
         options: with the choice.
@@ -34,7 +34,7 @@ def choose_channels(options: ReadOptions, count: int, is_rgb: bool, name: str) -
         return [0]
     if is_rgb and count > MAX_CHANNELS:
         options.notes.add(
-            name, f"channels behind red, green and blue are left out; {setting}=[{MAX_CHANNELS}] reads one"
+            name, f"left out is what lies behind red, green and blue (alpha?); {setting}=[{MAX_CHANNELS}] reads it"
         )
     if count == MAX_CHANNELS or (is_rgb and count > MAX_CHANNELS):
         return [0, 1, 2]

@@ -65,7 +65,8 @@ def colour_of(page: Any, name: str) -> Colour:
     if model in (BLACK_IS_ZERO, MASK):
         return Colour(len(shown), False, _then(_picked(shown, count), _spread(bits)))
     if model == RGB and len(shown) >= 3:
-        return Colour(len(shown), True, _then(_picked(shown, count), _spread(bits)))
+        # What is called alpha may be a fourth channel, as some programs write it: it stays, to be chosen or left out.
+        return Colour(count, True, _spread(bits))
     if model == WHITE_IS_ZERO and unsigned:
         inverted = _then(_picked(shown, count), lambda pixels: _inverted(pixels, bits))
         return Colour(len(shown), False, _then(inverted, _spread(bits)))

@@ -171,3 +171,10 @@ def test_order_of_the_source_does_not_change_the_split(tmp_path: Path, records: 
     forward = prepare(Records(records), tmp_path / "a", seed=1)
     backward = prepare(Records(records[::-1]), tmp_path / "b", seed=1)
     assert forward.splits == backward.splits
+
+
+def test_images_without_any_object_are_prepared_and_said(tmp_path: Path, records: list[ImageRecord]) -> None:
+    bare = [ImageRecord(record.name, record.pixels, []) for record in records]
+    [note] = prepare(Records(bare), tmp_path / "out", seed=1).notes
+    assert "no image has an annotation" in note
+    assert prepare(Records(records), tmp_path / "some", seed=1).notes == []

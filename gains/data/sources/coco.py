@@ -106,9 +106,7 @@ def annotation_file(source: str | Path | None) -> Path:
 def remarks(coco: CocoFile, crowd: str | None) -> list[str]:
     """What is said of a file that teaches less than it seems: no annotations, crowd regions, repeated objects."""
     said, count = [], len(coco.annotations)
-    if not coco.annotations:
-        said.append("it has no annotation: there is nothing to learn from it")
-    elif coco.crowds and crowd is None:
+    if coco.crowds and crowd is None:
         share = f"all its {count}" if coco.crowds == count else f"{coco.crowds} of its {count}"
         said.append(
             f"{share} annotations are crowd regions (iscrowd 1), which nobody learns from; if they are single objects, "

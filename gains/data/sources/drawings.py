@@ -140,6 +140,8 @@ class Drawings:
         pixels = read_image(self.image_files.source(picture), self.reading, where)
         size = (int(pixels.shape[0]), int(pixels.shape[1]))
         if file in self.drawn:
+            for its in {each.image for each in self.drawn[file] if each.image}:
+                check_size(size, its, where, drawn_in, self.reading)
             instances = self._drawn(file, size)
         else:
             masks, its = read_layers(self.files.read(file), drawn_in)

@@ -228,6 +228,39 @@ def test_what_qupath_says_besides(tmp_path: Path) -> None:
         Drawings(tmp_path)
 
 
+SQUARE = {"type": "Polygon", "coordinates": [[[4, 3], [20, 3], [20, 30], [4, 30], [4, 3]]]}
+
+
+@pytest.mark.parametrize(
+    ("classification", "category"),
+    [
+        ({"name": "a"}, "a"),
+        ({"names": ["a", "b"]}, "a: b"),
+        ("a", "a"),
+        ({"name": None}, "cell"),
+        (None, "cell"),
+        (7, "cell"),
+    ],
+)
+def test_classes_as_versions_of_qupath_write_them(tmp_path: Path, classification: Any, category: str) -> None:
+    write_image(tmp_path / "a.png", np.zeros(SHAPE, np.uint8))
+    plane = {"plane": {"z": None, "t": "first"}}  # no numbers: they say nothing
+    feature = {"type": "Feature", "geometry": SQUARE | plane, "properties": {"classification": classification}}
+    (tmp_path / "a.geojson").write_text(json.dumps(feature))  # one alone is no collection
+    assert [each.category for each in only(Drawings(tmp_path)).instances] == [category]
+
+
+def test_labelme_files_of_another_image_are_refused(tmp_path: Path) -> None:
+    write_image(tmp_path / "a.png", np.zeros(SHAPE, np.uint8))
+    shapes = [{"label": "cell", "points": SQUARE["coordinates"][0]}]  # type: ignore[index]
+    said = {"shapes": shapes, "imageHeight": SHAPE[0], "imageWidth": SHAPE[1]}
+    (tmp_path / "a.json").write_text(json.dumps(said))
+    assert len(only(Drawings(tmp_path)).instances) == 1
+    (tmp_path / "a.json").write_text(json.dumps(said | {"imageHeight": 640}))
+    with pytest.raises(InputError, match=r"a\.json says 640x47"):
+        list(Drawings(tmp_path))
+
+
 def test_all_files_at_fault_are_told_at_once(tmp_path: Path) -> None:
     for name in "abc":
         write_image(tmp_path / f"{name}.png", np.zeros(SHAPE, np.uint8))

@@ -253,3 +253,13 @@ def test_archive_with_backslashes(tmp_path: Path, write_kaggle: Any, masks: Any)
         for file in folder.rglob("*.png"):
             archive.writestr(str(file.relative_to(folder)).replace("/", "\\"), file.read_bytes())
     np.testing.assert_array_equal(dense(only(Kaggle2018(tmp_path / "a.zip"))), masks)
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+@pytest.mark.parametrize("again", ["s/images/s.png", "s\\images\\s.png"])
+def test_archive_with_two_files_of_one_name(tmp_path: Path, again: str) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for name in ("s/images/s.png", "s/masks/1.png", again):
+            archive.writestr(name, b"")
+    with pytest.raises(InputError, match=r"a\.zip holds two files called s.images.s\.png"):
+        Kaggle2018(tmp_path / "a.zip")
