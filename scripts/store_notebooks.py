@@ -7,6 +7,8 @@ trained model, and GAINS_NOTEBOOK_STEPS, how long they train.
 import argparse
 import base64
 import io
+import re
+import tempfile
 from pathlib import Path
 
 import nbformat
@@ -15,6 +17,8 @@ from PIL import Image
 
 QUALITY = 85
 """Of stored pictures, of 100."""
+TEMPORARY = re.compile(rf"{re.escape(tempfile.gettempdir())}/tmp\w+/")
+"""The working directory of a notebook."""
 
 
 def main() -> None:
@@ -26,6 +30,8 @@ def main() -> None:
         for cell in notebook.cells:
             cell.metadata.clear()  # when it ran
             for output in cell.get("outputs", []):
+                if "text" in output:
+                    output.text = TEMPORARY.sub("", output.text)
                 if "image/png" in output.get("data", {}):
                     output.data["image/jpeg"] = jpeg(output.data.pop("image/png"))
         notebook.metadata.pop("widgets", None)
