@@ -1,6 +1,6 @@
 """Speed and memory, each as a ratio to a named baseline of the same run; ``method``: what GAInS adds to Mask R-CNN.
 
-python scripts/benchmark.py gamm|metrics|train_step|inference|models|predict|pipeline|stitching|nms
+python scripts/benchmark.py gamm|metrics|train_step|inference|models|predict|pipeline|estimate|data|stitching|nms
     [--output FILE] [--device cpu|cuda]
 python scripts/benchmark.py method [--seeds 1,2,3] [--output FILE]
 python scripts/benchmark.py anchor [--steps 500] [--output FILE]   # beside a plain torchvision Mask R-CNN
@@ -18,6 +18,8 @@ MODULES = {
     "models": "benchmark_models",
     "predict": "benchmark_predict",
     "pipeline": "benchmark_pipeline",
+    "estimate": "benchmark_estimate",
+    "data": "benchmark_data",
     "stitching": "benchmark_stitching",
     "nms": "benchmark_nms",
     "method": "benchmark_method",

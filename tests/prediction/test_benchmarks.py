@@ -1,0 +1,31 @@
+"""The arithmetic of the estimate, and that the benchmarks of large data and of the pipeline run, tiny."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
+import benchmark_data
+import benchmark_estimate
+
+
+def test_the_estimate_is_plain_arithmetic() -> None:
+    costs = benchmark_estimate.UnitCosts(tile=0.01, field=0.5, read=4.0, written=1.0)
+    rows = {row["what"]: row["amount"] for row in benchmark_estimate.estimate(costs, 25, "cuda")}
+    hours = 1e6 * 25 * 0.01 / 64 / 3600
+    assert rows["network"] == pytest.approx(hours)
+    assert rows["cores for each device"] == pytest.approx(2.0)
+    assert (rows["images read"], rows["results written"]) == (pytest.approx(4.0), pytest.approx(1.0))
+    # 64 devices do 256 fields a second, of 5 MB each.
+    assert rows["traffic to storage"] == pytest.approx(256 * 5 * 8 / 1000)
+    assert rows["devices"] == pytest.approx(hours * 64 * 2.5)
+
+
+def test_data_of_two_sizes_are_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(benchmark_data, "INSTANCES", 5)
+    benchmark_data.main(tmp_path / "data.json", images=1, scales=(1, 3))
+    rows = json.loads((tmp_path / "data.json").read_text())["rows"]
+    assert [row["annotations"] for row in rows] == [5, 15]
+    assert all(row["start s"] >= 0 and row["worker MB"] >= 0 for row in rows)
