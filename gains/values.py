@@ -128,8 +128,11 @@ def defaults(command: str, choices: Mapping[str, str | None]) -> dict[str, Any]:
 
 
 def plain(value: str) -> Any:
-    """A value of a YAML file; ``1e-4`` is a number, as it is to OmegaConf."""
-    read = yaml.safe_load(value)
+    """A value of a YAML file; ``1e-4`` is a number, as to OmegaConf. A text that goes on in the next line stays."""
+    try:
+        read = yaml.safe_load(value)
+    except yaml.YAMLError:
+        return value
     try:
         return float(read) if isinstance(read, str) else read
     except ValueError:

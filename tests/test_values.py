@@ -9,7 +9,7 @@ from gains.errors import InputError
 from gains.typed import as_typed
 from gains.values import LENGTHS, NUMBERS, ONE_OF, WHOLE, check_values
 
-COMMANDS = ("prepare", "train", "eval", "predict", "score", "compare", "sweep")
+COMMANDS = ("prepare", "train", "eval", "predict", "score", "compare", "sweep", "models")
 
 
 def composed(command: str, *words: str) -> tuple[DictConfig, Mapping[str, str | None]]:

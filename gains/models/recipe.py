@@ -156,6 +156,7 @@ def _read_data(plain: dict[str, Any], source: str) -> TrainingData:
 
 
 def _read_sizes(plain: dict[str, Any], categories: list[str], source: str) -> LearnedSizes:
+    plain = {"target": None} | plain  # which checkpoints had no word for at first
     kinds = {
         "source": (dict,),
         "network": (dict,),

@@ -68,6 +68,7 @@ def test_what_this_version_lists_is_there_and_whole() -> None:
     for model in released_models():
         if model.file is not None:
             assert checksum(locate(str(model))) == model.sha256
+            load_network(locate(str(model)))
 
 
 def test_none_is_said_where_there_is_none(table: Callable[..., None], capsys: pytest.CaptureFixture[str]) -> None:
