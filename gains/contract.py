@@ -60,6 +60,7 @@ class Detections(TypedDict):
         masks: D masks, pasted into the image only on demand.
         class_scores: ``(D,)`` scores before a method changed them (Mask Scoring R-CNN).
         anomaly_maps: ``(D, 28, 28)`` predicted gradient anomaly on each box (GAInS, on request).
+        capped: of an image in tiles: whether one of them reached ``max_detections``.
     """
 
     boxes: Tensor
@@ -68,6 +69,7 @@ class Detections(TypedDict):
     masks: Masks
     class_scores: NotRequired[Tensor]
     anomaly_maps: NotRequired[Tensor]
+    capped: NotRequired[bool]
 
 
 Rows = dict[str, Tensor]

@@ -19,6 +19,9 @@ from gains.formats.coco import Id
 from gains.images.files import write_image
 from gains.images.options import ReadOptions
 
+SAME_PIXELS = 1.1
+"""Images whose pixels differ by no more than this factor are of one pixel size."""
+
 
 @dataclass(frozen=True)
 class Prepared:
@@ -71,6 +74,7 @@ def prepare(
     unknown = [name for name in names if name not in source.categories]
     if unknown:
         raise InputError(f"dataset.categories has {unknown[0]!r}; the source has {', '.join(source.categories)}")
+    reading: ReadOptions | None = getattr(source, "reading", None)
     with replacing_folder(root) as partial:
         (partial / "images").mkdir()
         progress = tqdm(source, total=len(source), desc=f"prepare {root.name}", unit="image", leave=False)
@@ -80,17 +84,24 @@ def prepare(
         for name, group in (grouping or {}).items():
             images[name]["group"] = group
         splits = official or split_by_ratio(list(images), seed, ratios, grouping)
-        coco["info"] = {"format": type(source).__name__, **(info or {})}
+        sizes = list(reading.pixel_sizes.values()) if reading else []
+        coco["info"] = {"format": type(source).__name__} | common_pixel_size(sizes, len(images)) | dict(info or {})
         _write_json(partial / "annotations.json", coco)
         division = {"seed": seed, "ratios": list(ratios), "official": official is not None}
         _write_json(partial / "splits.json", division | splits, indent=1)
     counts = Counter(entry["category_id"] for entry in coco["annotations"])
     instances = {entry["name"]: counts[entry["id"]] for entry in coco["categories"]}
-    reading: ReadOptions | None = getattr(source, "reading", None)
     notes = reading.notes.lines() if reading else []
     if not coco["annotations"]:
         notes.append("no image has an annotation: there is nothing to learn from them")
     return Prepared(root, instances, splits, official is not None, notes)
+
+
+def common_pixel_size(sizes: Sequence[float], images: int) -> dict[str, float]:
+    """``pixel_size_um``, the median, where all images say one and they are nearly the same; else nothing."""
+    if len(sizes) < images or max(sizes) > SAME_PIXELS * min(sizes):
+        return {}
+    return {"pixel_size_um": float(np.median(sizes))}
 
 
 def check_root(root: Path, overwrite: bool) -> None:

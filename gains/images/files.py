@@ -83,6 +83,8 @@ def read_image(
     setting = options.setting("intensity")
     if not np.isfinite(pixels).any():
         raise InputError(f"{name} holds no finite pixel value; see what wrote it")
+    if rasters[0].pixel_size_um is not None:
+        options.pixel_sizes[name] = rasters[0].pixel_size_um
     values = known_values(pixels, options.intensity, name, setting)
     if values.dtype == np.uint16 and is_dim(float(values.max()), values.dtype, options.intensity):
         options.notes.add(name, dim_note(setting))

@@ -24,6 +24,7 @@ class ReadOptions:
             are one.
         prefix: what stands before the names of these settings on the command line, such as ``dataset.``.
         notes: what reading had to tell; filled by it.
+        pixel_sizes: side of the pixels in micrometres of the images that say it, by name; filled by reading them whole.
 
     Raises:
         InputError: for no channel or more than three, an unknown intensity, or a limit that is no positive number.
@@ -34,6 +35,7 @@ class ReadOptions:
     max_pixels: int = MAX_PIXELS
     prefix: str = ""
     notes: Notes = field(default_factory=Notes, compare=False)
+    pixel_sizes: dict[str, float] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
         channels = self.channels

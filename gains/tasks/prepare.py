@@ -13,7 +13,7 @@ from gains.data.source import Source
 from gains.download import fetch
 from gains.errors import InputError
 from gains.reports.annotations import SHEET, write_sheet
-from gains.tasks.sizes import prepared_sizes
+from gains.tasks.sizes import pixel_size_of, prepared_sizes
 
 
 def run(config: DictConfig) -> None:
@@ -39,6 +39,8 @@ def prepare_dataset(dataset: DictConfig, downloads: Path = Path("data/downloads"
     dataset.source = fetch(dataset.source, downloads, dataset.sha256)
     dataset.images = fetch(dataset.images, downloads)
     info = {"dataset": dataset.name, "source": dataset.source and Path(dataset.source).name}
+    if dataset.pixel_size_um is not None:
+        info["pixel_size_um"] = pixel_size_of(dataset, {})
     return prepare(
         build_source(dataset.format),
         dataset.root,

@@ -58,6 +58,12 @@ def evaluate(
     trainer.test(module, dataloaders=datamodule.evaluation_dataloader(split), verbose=False)
     seconds = time.perf_counter() - begin
     dataset = datamodule.dataset(split)
+    if module.capped_images:
+        print(
+            f"note: in {module.capped_images} of {len(dataset)} images the network found as many instances as "
+            f"max_detections={module.recipe.operating_point.max_detections} allows in an image or tile; some may be "
+            "missing, raise it"
+        )
     results = {
         "dataset": str(datamodule.annotations.root),
         "split": split,

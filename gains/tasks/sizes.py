@@ -1,6 +1,8 @@
 """What ``prepare`` and ``train`` say about the sizes of objects, and the settings that follow from them."""
 
-from collections.abc import Collection
+import math
+from collections.abc import Collection, Mapping
+from typing import Any
 
 from omegaconf import DictConfig, ListConfig
 
@@ -59,13 +61,31 @@ def fit_sizes(config: DictConfig, annotations: Annotations) -> list[str]:
 def learned_sizes(config: DictConfig, annotations: Annotations, images: Collection[str]) -> LearnedSizes:
     """How large the objects of some images, those of training, are to the network of a run and in the images."""
     sizes = object_sizes(annotations, _scaling(config), images)
-    return LearnedSizes(quantiles(sizes.source), quantiles(sizes.network), target=config.dataset.target_category)
+    pixel = pixel_size_of(config.dataset, annotations.info)
+    return LearnedSizes(quantiles(sizes.source), quantiles(sizes.network), pixel, config.dataset.target_category)
+
+
+def pixel_size_of(dataset: DictConfig, info: Mapping[str, Any]) -> float | None:
+    """Side of a pixel of the images in micrometres: as set, else as ``prepare`` has read it; None if neither.
+
+    Raises:
+        InputError: if it is no positive number.
+    """
+    side = info.get("pixel_size_um") if dataset.pixel_size_um is None else dataset.pixel_size_um
+    if side is None:
+        return None
+    if isinstance(side, bool) or not isinstance(side, (int, float)) or not 0 < side < math.inf:
+        raise InputError(f"dataset.pixel_size_um={side} must be the side of a pixel in micrometres, above 0")
+    return float(side)
 
 
 def prepared_sizes(dataset: DictConfig, annotations: Annotations) -> list[str]:
     """Sizes of the objects at the settings of a ``dataset`` node, and what would fit them better."""
     sizes = object_sizes(annotations, Scaling(dataset.short_side, LONG_SIDE, dataset.short_side, dataset.crop))
     notes = sizes.lines()
+    pixel = pixel_size_of(dataset, annotations.info)
+    if pixel is not None:
+        notes.append(f"a pixel of the images is {pixel:g} µm wide")
     anchors = [f"model.anchor_sizes=auto (which takes {fitting_anchors(sizes)})"] if notes else []
     fitting = suggestions(sizes, dataset, annotations, dataset.short_side)
     return [*notes, *(f"suggested: {setting}" for setting in [*fitting, *anchors])]

@@ -55,6 +55,7 @@ class InstanceSegmentation(pl.LightningModule):
         self.evaluated = list(recipe.categories if evaluated is None else evaluated)
         self.results: dict[str, Any] = {}
         self.losses: dict[str, Tensor] = {}
+        self.capped_images = 0
         point = recipe.operating_point
         operate(network, point)
         self.evaluator = InstanceSegmentationEvaluator(
@@ -82,6 +83,8 @@ class InstanceSegmentation(pl.LightningModule):
     def _evaluation_step(self, batch: Batch) -> dict[str, Any]:
         images, targets = batch
         seen = detect(self.network, self.recipe, images)
+        most = self.recipe.operating_point.max_detections
+        self.capped_images += sum(found.get("capped", len(found["scores"]) >= most) for found in seen)
         # Encoded once, for the evaluator and for callbacks that write or draw.
         named = [relabel(detections, self.recipe.categories, self.evaluated) for detections in seen]
         found = [{**detections, "rles": detections["masks"].to_rle()} for detections in named]
@@ -116,6 +119,7 @@ class InstanceSegmentation(pl.LightningModule):
         """Start from an empty evaluator, which from now on also looks at how instances lie."""
         self.evaluator.reset()
         self.evaluator.arrangement = True
+        self.capped_images = 0
 
     def configure_optimizers(self) -> Any:
         """The optimiser with its warm-up and step schedule, stepped every batch.

@@ -23,7 +23,9 @@ def detect(network: nn.Module, recipe: Recipe, images: list[Tensor]) -> list[Det
         images: ``(3, H, W)`` in [0, 1] on the network's device, sizes may differ.
 
     Returns:
-        What the network gives for images that fit; for others no more than boxes, labels, scores and masks.
+        What the network gives for images that fit; for others boxes, labels, scores, masks and whether they were
+        capped. What else a method gives of a detection (class scores, anomaly maps) belongs to its piece, and is left
+        out where pieces are joined.
     """
     point = recipe.operating_point
     # All candidates: mAP ranks those below the threshold too. Images already are in [0, 1].
@@ -46,5 +48,6 @@ def stitched(predictor: Predictor, image: Tensor) -> Detections:
         "labels": torch.from_numpy(found.labels),
         "scores": torch.from_numpy(found.scores).float(),
         "masks": FullImageMasks(found.masks),
+        "capped": found.capped_tiles > 0,
     }
     return cast(Detections, entries)

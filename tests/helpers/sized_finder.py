@@ -4,15 +4,20 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
+from pycocotools import mask as coco_mask
+from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 from torch.nn import functional as F
 
+from gains.instances import Instances
 from gains.masks import InstanceCrops, equivalent_diameter
 from gains.models.parts.transform import ImageTransform, resize
 from gains.models.recipe import LearnedSizes, Recipe
 from gains.operating_point import OperatingPoint
 from gains.prediction.predictor import Predictor
+from gains.rle import RLE, encode_crop
 from helpers.blob_finder import BlobFinder, Masks
 
 SIDE = 128
@@ -69,3 +74,32 @@ def sized_recipe(pixel_size_um: float | None = None, sizes: bool = True) -> Reci
 def sized_predictor(pixel_size_um: float | None = None, sizes: bool = True, **settings: Any) -> Predictor:
     recipe = sized_recipe(pixel_size_um, sizes)
     return Predictor(SizedFinder(), recipe, torch.device("cpu"), **settings)
+
+
+def disks(zoom: float, size: tuple[int, int] = (300, 360), seed: int = 0) -> tuple[npt.NDArray[np.uint8], list[RLE]]:
+    """Disks of about the learned size, none touching another, all drawn ``zoom`` times as large; and their masks."""
+    rng = np.random.default_rng(seed)
+    height, width = round(size[0] * zoom), round(size[1] * zoom)
+    image = np.zeros((height, width, 3), np.uint8)
+    masks = []
+    for y in range(24, size[0] - 24, 46):
+        for x in range(24, size[1] - 24, 46):
+            radius = zoom * LEARNED / 2 * rng.uniform(0.75, 1.3)
+            centre_x, centre_y = zoom * (np.array([x, y]) + rng.uniform(-6, 6, 2))
+            left, top = int(centre_x - radius), int(centre_y - radius)
+            right, bottom = int(centre_x + radius) + 2, int(centre_y + radius) + 2
+            rows, columns = np.mgrid[top:bottom, left:right]
+            mask = np.hypot(columns - centre_x, rows - centre_y) <= radius
+            image[top:bottom, left:right, 0][mask] = 230
+            masks.append(encode_crop(mask, (left, top, right, bottom), (height, width)))
+    return image, masks
+
+
+def f1(found: Instances, truth: list[RLE], least: float = 0.5) -> float:
+    """By pycocotools' IoU and the best assignment."""
+    if len(found) == 0:
+        return 0.0
+    rles: Any = found.masks.to_rle()
+    iou = np.array(coco_mask.iou(rles, truth, [0] * len(truth)))  # type: ignore[arg-type]
+    matched = int((iou[linear_sum_assignment(-iou)] > least).sum())
+    return 2 * matched / (len(found) + len(truth))

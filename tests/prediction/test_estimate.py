@@ -9,8 +9,7 @@ from gains.images.raster import ArrayRaster
 from gains.prediction import predictor
 from gains.prediction.estimate import MOST_TILES, Estimate, FirstPass, Look, busiest
 from gains.prediction.tiling import TileGrid
-from helpers.sized_finder import LEARNED, SIDE, SizedFinder, sized_predictor
-from prediction.test_scale import disks, f1
+from helpers.sized_finder import LEARNED, SIDE, SizedFinder, disks, f1, sized_predictor
 
 
 @pytest.mark.parametrize("zoom", [0.5, 0.75, 1, 1.4, 2, 3])

@@ -16,8 +16,7 @@ from gains.prediction import predictor
 from gains.prediction.estimate import FirstPass
 from gains.tasks import predict
 from helpers.predicting import configured
-from helpers.sized_finder import LEARNED, SizedFinder, sized_recipe
-from prediction.test_scale import disks
+from helpers.sized_finder import LEARNED, SizedFinder, disks, sized_recipe
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from gains.config import compose
@@ -14,7 +15,7 @@ from gains.errors import InputError
 from gains.reports.annotations import write_sheet
 from gains.rle import encode_crop
 from gains.tasks.prepare import run
-from gains.tasks.sizes import fit_sizes
+from gains.tasks.sizes import fit_sizes, learned_sizes
 
 SIDE = 600
 
@@ -92,3 +93,31 @@ def test_prepare_prints_sizes_and_leaves_the_sheet(tmp_path: Path, capsys: pytes
     assert "network pixels across" in printed
     assert "suggested: model.anchor_sizes=auto" in printed
     assert (tmp_path / "cells" / "annotations.png").is_file()
+
+
+@pytest.mark.parametrize(
+    ("sides", "expected"), [((0.25, 0.25, 0.26), 0.25), ((0.25, 0.5, 0.25), None), ((0.25, 0.25), None)]
+)
+def test_prepare_records_the_size_of_pixels_that_all_images_have(
+    tmp_path: Path, sides: tuple[float, ...], expected: float | None
+) -> None:
+    for folder in ("images", "labels"):
+        (tmp_path / folder).mkdir()
+    labels = np.zeros((60, 60), np.uint8)
+    labels[10:30, 10:30], labels[40:55, 40:55] = 1, 2
+    for index in range(3):
+        metadata = {"PhysicalSizeX": side, "PhysicalSizeY": side} if (side := [*sides, None][index]) else {}
+        path = tmp_path / "images" / f"{index}.tif"
+        tifffile.imwrite(path, 100 * labels, ome=True, metadata={"axes": "YX", **metadata})
+        Image.fromarray(labels).save(tmp_path / "labels" / f"{index}.png")
+    words = ["dataset=label_images", f"dataset.source={tmp_path / 'labels'}", f"dataset.images={tmp_path / 'images'}"]
+    run(compose("prepare", *words, f"dataset.root={tmp_path / 'data'}", "dataset.name=cells"))
+    annotations = load_annotations(tmp_path / "data")
+    assert annotations.info.get("pixel_size_um") == expected
+    config = compose("train", "dataset=coco", "model=mask_rcnn")
+    assert learned_sizes(config, annotations, list(annotations.images)).pixel_size_um == expected
+    config.dataset.pixel_size_um = 2
+    assert learned_sizes(config, annotations, list(annotations.images)).pixel_size_um == 2
+    config.dataset.pixel_size_um = 0
+    with pytest.raises(InputError, match=r"dataset.pixel_size_um=0 must be"):
+        learned_sizes(config, annotations, [])

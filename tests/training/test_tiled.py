@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ from gains.prediction.predictor import Predictor, load_model
 from gains.rle import encode_crop
 from gains.training.module import InstanceSegmentation
 from gains.training.tiled import detect
-from helpers.blob_finder import BlobFinder, blob_recipe, draw_disks
+from helpers.blob_finder import BlobFinder, Masks, blob_recipe, draw_disks
 from helpers.training import run_train
 
 DISKS = [(20.0, 30.0, 9.0), (96.0, 40.0, 14.0), (70.0, 96.0, 12.0), (180.0, 100.0, 20.0), (230.0, 20.0, 8.0)]
@@ -43,6 +43,34 @@ def test_large_images_are_evaluated_in_tiles_as_predict_does() -> None:
     users = Predictor(network, recipe, torch.device("cpu")).predict(image)
     assert len(users) == int((found["scores"] >= 0.999).sum()) > 0
     assert torch.equal(users.masks.boxes.float(), found["boxes"][: len(users)])
+
+
+def test_where_the_cap_bites_is_counted() -> None:
+    image, _ = draw_disks((140, 260), DISKS)
+    for most, capped in ((1, True), (1000, False)):
+        network = CappedFinder(most).eval()
+        recipe = replace(blob_recipe(max_detections=most), image_side=96)
+        [found] = detect(network, recipe, [as_tensor(image)])
+        assert found["capped"] is capped
+        module = InstanceSegmentation(network, recipe)
+        target = {"labels": torch.ones(1, dtype=torch.int64), "image_id": 1, "iscrowd": [False], "masks": None}
+        target |= {"rles": [encode_crop(np.ones((9, 9), bool), (0, 0, 9, 9), (140, 260))], "boxes": torch.zeros(1, 4)}
+        module.test_step(([as_tensor(image)], [target]), 0)  # type: ignore[list-item]
+        assert module.capped_images == int(capped)
+
+
+class CappedFinder(BlobFinder):
+    """Keeps the best few of each tile, as networks do."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self.most = most
+
+    def find(self, image: Tensor) -> dict[str, Any]:
+        found = super().find(image)
+        kept = {name: found[name][: self.most] for name in ("boxes", "labels", "scores")}
+        masks = found["masks"].paste()
+        return kept | {"masks": Masks(masks.select(range(min(len(masks), self.most))))}
 
 
 def test_images_that_fit_go_through_the_network_as_they_are() -> None:

@@ -1,0 +1,60 @@
+"""The same objects drawn at several sizes: F1 as trained, by their diameter, and by default, where it is estimated.
+
+Run as ``python scripts/benchmark.py scale``. The detector is that of the tests: it resizes as networks do and finds
+only objects of 0.4 to 1.8 times the learned diameter, the worse the further they are from it. The second table compares
+the tiles of the first pass with those of the prediction, on an image of more than 2048 pixels.
+"""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from benchmark_tools import print_rows, write_rows
+
+from gains.images.raster import ArrayRaster
+from gains.prediction.tiling import TileGrid
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+from helpers.sized_finder import LEARNED, SIDE, SizedFinder, disks, f1, sized_predictor
+
+ZOOMS = (0.5, 0.75, 1.0, 1.4, 2.0, 3.0)
+LARGE = 2200
+
+
+def row_of(zoom: float) -> dict[str, Any]:
+    """F1 at one size of the objects."""
+    image, truth = disks(zoom)
+    model = sized_predictor()
+    return {
+        "size": f"{zoom}x",
+        "as trained": f1(sized_predictor(tile=SIDE).predict(image), truth),
+        "by diameter": f1(model.predict(image, object_diameter=zoom * LEARNED), truth),
+        "by default": f1(model.predict(image), truth),
+        "estimate": model.estimate([ArrayRaster(image)]).diameter or "as it is",
+        "drawn": zoom * LEARNED,
+    }
+
+
+def cost() -> dict[str, Any]:
+    """Tiles that the estimate takes on a large image, and those of its prediction."""
+    image, _ = disks(1, (LARGE, LARGE))
+    network = SizedFinder()
+    model = sized_predictor()
+    model.network = network
+    model.estimate([ArrayRaster(image)])
+    tiles = len(TileGrid.covering((LARGE, LARGE), model.tile, model.overlap))
+    first = sum(network.batches)
+    return {"image": f"{LARGE} x {LARGE}", "tiles of the first pass": first, "tiles": tiles, "share": first / tiles}
+
+
+def main(output: Path | None = None, device: str = "cpu") -> None:
+    """Print the tables and write them."""
+    rows = [row_of(zoom) for zoom in ZOOMS]
+    print_rows("The same objects at several sizes: F1", rows)
+    costs = [cost()]
+    print_rows("What the estimate costs", costs)
+    write_rows(output, rows + costs)
+
+
+if __name__ == "__main__":
+    main()
