@@ -26,6 +26,7 @@ from gains.models.parts.fcos.losses import fcos_losses
 from gains.models.parts.fcos.targets import Locations, LocationTargets, assign
 from gains.models.parts.full_image_masks import MapReader
 from gains.models.parts.mask_grids import centroids, subsample
+from gains.models.parts.normaliser import over_processes
 from gains.models.parts.transform import ImageTransform, rescale_boxes
 from gains.operating_point import OperatingPoint
 
@@ -136,11 +137,10 @@ class CondInst(Detector):
             truth = subsample(target["masks"], grid, MASK_STRIDE, MASK_STRIDE // 2)[assigned[index].instance[rows]]
             dice.append(squared_dice(probabilities, truth))
             visible.append(truth.flatten(1).any(1))
-        if not dice:
-            return nothing
         # A mask that falls between the cells has nothing to be drawn.
-        counts = torch.cat(visible).float()
-        return nothing + (torch.cat(dice) * counts).sum() / counts.sum().clamp(min=1)
+        counts = torch.cat(visible).float() if visible else nothing.new_zeros(0)
+        count = over_processes(counts.sum(), 1, nothing)
+        return nothing + (torch.cat(dice) * counts).sum() / count if dice else nothing
 
     def _draw(self, features: Tensor, parameters: Tensor, locations: Locations, rows: Tensor) -> Tensor:
         """Mask probabilities ``(P, H/4, W/4)`` of the locations ``rows (P,)`` of one image."""

@@ -7,6 +7,7 @@ from torchvision.ops import sigmoid_focal_loss
 
 from gains.models.parts.fcos.head import FCOSOutput
 from gains.models.parts.fcos.targets import LocationTargets, centreness
+from gains.models.parts.normaliser import over_processes
 
 
 def fcos_losses(output: FCOSOutput, targets: list[LocationTargets]) -> dict[str, Tensor]:
@@ -20,11 +21,12 @@ def fcos_losses(output: FCOSOutput, targets: list[LocationTargets]) -> dict[str,
         ``loss_class``: focal loss, summed over locations and classes and divided by the number of positive locations.
         ``loss_box``: GIoU loss of the positives, mean weighted by their centre-ness target. ``loss_centreness``: binary
         cross entropy, mean over the positives. Without positives the last two are zero and keep the head in the graph.
+        Numbers and weights are those of all processes that train together.
     """
     labels = torch.stack([target.labels for target in targets])
     positive = torch.nonzero(labels, as_tuple=True)
-    count = max(len(positive[0]), 1)
     logits = output.logits.float()
+    count = over_processes(len(positive[0]), 1, logits)
     truth = F.one_hot(labels, logits.shape[2] + 1)[:, :, 1:].to(logits)
     wanted = torch.stack([target.distances for target in targets])[positive]
     central = centreness(wanted)
@@ -32,7 +34,7 @@ def fcos_losses(output: FCOSOutput, targets: list[LocationTargets]) -> dict[str,
     centre_loss = F.binary_cross_entropy_with_logits(output.centreness[positive].float(), central, reduction="sum")
     return {
         "loss_class": sigmoid_focal_loss(logits, truth, alpha=0.25, gamma=2.0, reduction="sum") / count,
-        "loss_box": (residual * central).sum() / central.sum().clamp(min=1e-6),
+        "loss_box": (residual * central).sum() / over_processes(central.sum(), 1e-6, central),
         "loss_centreness": centre_loss / count,
     }
 

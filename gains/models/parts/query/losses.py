@@ -5,6 +5,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gains.models.parts.dice import linear_dice
+from gains.models.parts.normaliser import over_processes
 from gains.models.parts.point_sampling import mask_sample, point_sample, sample_uncertain_points
 from gains.models.parts.query.dual_path import QueryOutput
 from gains.models.parts.query.matching import Match, Truth
@@ -28,14 +29,15 @@ def class_loss(output: QueryOutput, truths: list[Truth], matches: list[Match]) -
     weight = torch.ones(no_object + 1, device=logits.device)
     weight[no_object] = NO_OBJECT_WEIGHT
     wanted = wanted_classes((logits.shape[0], logits.shape[1]), no_object, truths, matches)
-    return F.cross_entropy(logits.flatten(0, 1), wanted.flatten(), weight=weight)
+    summed = F.cross_entropy(logits.flatten(0, 1), wanted.flatten(), weight=weight, reduction="sum")
+    return summed / over_processes(weight[wanted].sum(), NO_OBJECT_WEIGHT, summed)
 
 
 def proposal_loss(logits: Tensor, truths: list[Truth], matches: list[Match]) -> Tensor:
     """Plain mean cross entropy over all pixels of the proposal map ``(N, K+1, h, w)``."""
     flat = logits.float().flatten(2)
     wanted = wanted_classes((flat.shape[0], flat.shape[2]), flat.shape[1] - 1, truths, matches)
-    return F.cross_entropy(flat, wanted)
+    return F.cross_entropy(flat, wanted, reduction="sum") / over_processes(wanted.numel(), 1, flat)
 
 
 def mask_losses(
@@ -51,10 +53,11 @@ def mask_losses(
         num_points: points per mask.
 
     Returns:
-        Both summed over matched pairs and divided by the number of instances in the batch (at least 1). Without pairs
-        zeros that keep the graph.
+        Both summed over matched pairs and divided by the number of instances in the batch of all processes (at least
+        1). Without pairs zeros that keep the graph.
     """
     logits = torch.cat([masks[queries] for masks, (queries, _) in zip(output.masks, matches, strict=True)]).float()
+    count = over_processes(sum(len(truth.classes) for truth in truths), 1, logits)
     if len(logits) == 0:
         nothing = output.masks.float().sum() * 0
         return nothing, nothing
@@ -67,6 +70,5 @@ def mask_losses(
             for truth, (_, instances), located in zip(truths, matches, pixels, strict=True)
         ]
     )
-    count = max(sum(len(truth.classes) for truth in truths), 1)
     crossed = F.binary_cross_entropy_with_logits(predicted, wanted, reduction="none").mean(1)
     return crossed.sum() / count, linear_dice(predicted.sigmoid(), wanted).sum() / count
