@@ -75,6 +75,6 @@ def share(rank: int, name: str, folder: str) -> None:
 
 def shared_gradients(name: str, folder: Path) -> list[Tensor]:
     """What two processes come to."""
-    multiprocessing.spawn(share, (name, str(folder)), nprocs=2)  # type: ignore[no-untyped-call]
+    multiprocessing.spawn(share, (name, str(folder)), nprocs=2)  # type: ignore[attr-defined, no-untyped-call]
     found: list[Tensor] = torch.load(folder / "shared.pt", weights_only=True)
     return found
