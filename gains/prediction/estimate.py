@@ -210,16 +210,21 @@ class FirstPass:
         # Networks see objects a little as they know them, so the scale of a look that shows the learned size is as good
         # a witness as the diameter measured there: the mean of both.
         diameter = float(f"{math.sqrt(chosen.diameter * self.median / chosen.factor):.3g}")
-        sure = (
-            "sure" if agree and chosen.error < 0.1 else "fairly sure" if agree and chosen.error < 0.25 else "not sure"
-        )
+        error = chosen.error if agree else math.inf
+        sure = "sure" if error < SURE else "fairly sure" if error < FAIRLY_SURE else "not sure"
         text = (
             f"objects are about {diameter:g} pixels across, by {len(chosen.diameters)} of them in {self.seen} "
             f"(±{chosen.error:.0%}, {sure}): "
         )
         if 1 / SAME < diameter * usual / self.median < SAME:
             return Estimate(None, text + "as in training")
-        return Estimate(diameter, text + f"brought to the {self.median:.0f} network pixels of training")
+        brought = f"brought to the {self.median:.0f} network pixels of training"
+        side = round(self.network_side * diameter / self.median)
+        if not MIN_TILE <= side <= MAX_TILE:
+            side = min(max(side, MIN_TILE), MAX_TILE)
+            diameter = side * self.median / self.network_side
+            brought = f"brought as near to the {self.median:.0f} network pixels of training as tiles of {side} allow"
+        return Estimate(diameter, text + brought)
 
     def look(self, factor: float) -> Look:
         """Show the network some tiles at a scale of that many network pixels for a pixel of the images."""

@@ -8,6 +8,7 @@ import pytest
 from gains.images.raster import ArrayRaster
 from gains.prediction import predictor
 from gains.prediction.estimate import MOST_TILES, Estimate, FirstPass, Look, busiest
+from gains.prediction.scale import MAX_TILE, MIN_TILE
 from gains.prediction.tiling import TileGrid
 from helpers.sized_finder import LEARNED, SIDE, SizedFinder, disks, f1, sized_predictor
 
@@ -102,3 +103,15 @@ def test_the_median_is_weighted() -> None:
     assert look.diameter == 30
     assert Look(1, 1, np.array([30.0, 10.0, 20.0]), np.ones(3)).diameter == 20
     assert np.isnan(Look(1, 0, np.zeros(0), np.zeros(0)).diameter)
+
+
+@pytest.mark.parametrize(("zoom", "side"), [(0.2, MIN_TILE), (100, MAX_TILE)])
+def test_objects_too_small_or_too_large_for_any_tile_get_the_nearest(zoom: float, side: int) -> None:
+    model = sized_predictor()
+    first = FirstPass(model._detect, [ArrayRaster(disks(1)[0])], model.scales.training, 1, 0.5, "full_range", 1)
+    diameter = zoom * LEARNED
+    look = Look(first.median / diameter, 1.0, np.full(4, diameter), np.ones(4))
+    estimate = first.told(look, first.usual(), True)
+    assert f"as near to the 30 network pixels of training as tiles of {side} allow" in estimate.text
+    assert estimate.diameter is not None
+    assert model.scales.fitting(estimate.diameter).side == side
