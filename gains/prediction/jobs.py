@@ -12,7 +12,7 @@ from gains.images.raster import Raster
 from gains.masks import InstanceCrops, tighten
 from gains.operating_point import OperatingPoint
 from gains.prediction.scale import View
-from gains.prediction.stitching import Pieces, stitch
+from gains.prediction.stitching import Found, Pieces, stitched
 from gains.prediction.tiling import TileGrid
 from gains.suppression import mask_nms
 
@@ -70,31 +70,21 @@ class Pass:
         return Pieces(masks, scores, labels, tile.astype(np.int64))
 
 
-@dataclass(frozen=True)
-class Found:
-    """Instances of an image, the best score first, and whether no tile shows them whole."""
-
-    masks: InstanceCrops
-    scores: npt.NDArray[np.float64]
-    labels: npt.NDArray[np.int64]
-    cut: npt.NDArray[np.bool_]
-
-    @classmethod
-    def united(cls, passes: "list[Pass]", point: OperatingPoint) -> "Found":
-        """What several passes found: of one thing seen at two scales the better stays, told by their masks."""
-        several = [cls(*stitch(each.pieces(), each.grid)) for each in passes]
-        if len(several) == 1:
-            return several[0]
-        masks = InstanceCrops(
-            torch.cat([found.masks.values for found in several]),
-            torch.cat([found.masks.boxes for found in several]),
-            several[0].masks.size,
-        )
-        scores, labels, cut = (
-            np.concatenate([getattr(found, name) for found in several]) for name in ("scores", "labels", "cut")
-        )
-        kept = mask_nms(masks, scores, labels, point.nms_iou, point.nms_across_categories)
-        return cls(masks.select(kept.tolist()), scores[kept], labels[kept], cut[kept])
+def together(passes: list[Pass], point: OperatingPoint) -> Found:
+    """What several passes found: of one thing seen at two scales the better stays, told by their masks."""
+    several = [stitched(each.pieces(), each.grid) for each in passes]
+    if len(several) == 1:
+        return several[0]
+    masks = InstanceCrops(
+        torch.cat([found.masks.values for found in several]),
+        torch.cat([found.masks.boxes for found in several]),
+        several[0].masks.size,
+    )
+    scores, labels, cut = (
+        np.concatenate([getattr(found, name) for found in several]) for name in ("scores", "labels", "cut")
+    )
+    kept = mask_nms(masks, scores, labels, point.nms_iou, point.nms_across_categories)
+    return Found(masks.select(kept.tolist()), scores[kept], labels[kept], cut[kept])
 
 
 @dataclass

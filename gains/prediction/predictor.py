@@ -22,7 +22,7 @@ from gains.operating_point import SETTINGS
 from gains.prediction.cleaning import SETTINGS as CLEANING
 from gains.prediction.cleaning import Cleaning
 from gains.prediction.estimate import MOST_IMAGES, UNKNOWN, Estimate, FirstPass
-from gains.prediction.jobs import Found, Job, Key, Pass
+from gains.prediction.jobs import Job, Key, Pass, together
 from gains.prediction.pipeline import ahead
 from gains.prediction.remarks import size_remarks
 from gains.prediction.result import Prediction
@@ -259,7 +259,7 @@ class Predictor:
     def _result(self, job: Job[Key]) -> tuple[Key, Raster, Prediction | InputError]:
         if job.error is not None:
             return job.key, job.raster, job.error
-        united = Found.united(job.passes, self.recipe.operating_point)
+        united = together(job.passes, self.recipe.operating_point)
         capped = sum(each.capped for each in job.passes)
         found = Prediction(united.masks, united.scores, united.labels, self.categories, capped)
         remarks = []

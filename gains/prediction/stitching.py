@@ -45,13 +45,33 @@ class Pieces:
     tile: IntArray
 
 
-def stitch(pieces: Pieces, grid: TileGrid) -> tuple[InstanceCrops, FloatArray, IntArray, BoolArray]:
+@dataclass(frozen=True)
+class Found:
+    """Instances of an image, the best score first.
+
+    Attributes:
+        masks: M of them in image coordinates.
+        scores: ``(M,)`` in descending order.
+        labels: ``(M,)``.
+        cut: ``(M,)`` whether no tile that found some of it shows it whole.
+    """
+
+    masks: InstanceCrops
+    scores: FloatArray
+    labels: IntArray
+    cut: BoolArray
+
+
+def stitch(pieces: Pieces, grid: TileGrid) -> tuple[InstanceCrops, FloatArray, IntArray]:
+    """Masks, scores and labels that :func:`stitched` makes of the pieces of all tiles."""
+    found = stitched(pieces, grid)
+    return found.masks, found.scores, found.labels
+
+
+def stitched(pieces: Pieces, grid: TileGrid) -> Found:
     """Make instances of the pieces of all tiles.
 
-    Returns:
-        Masks, scores ``(M,)`` in descending order, labels ``(M,)``, and whether each is cut ``(M,)``: no tile that
-        found some of it shows it whole. An instance has score and label of the piece whose mask it has, a joined one
-        those of its best piece.
+    An instance has score and label of the piece whose mask it has, a joined one those of its best piece.
     """
     pieces = _in_own_order(pieces)
     boxes = pieces.masks.boxes.numpy()
@@ -74,7 +94,7 @@ def stitch(pieces: Pieces, grid: TileGrid) -> tuple[InstanceCrops, FloatArray, I
     all_boxes = torch.from_numpy(np.array(joined_boxes, dtype=np.int64).reshape(-1, 4)[by_score])
     masks = InstanceCrops.from_crops([crops[index] for index in by_score], all_boxes, grid.size)
     chosen = np.array(best, dtype=np.int64)[by_score]
-    return masks, pieces.scores[chosen], pieces.labels[chosen], np.array(cut, dtype=bool)[by_score]
+    return Found(masks, pieces.scores[chosen], pieces.labels[chosen], np.array(cut, dtype=bool)[by_score])
 
 
 def _in_own_order(pieces: Pieces) -> Pieces:

@@ -88,7 +88,7 @@ def test_a_mosaic_of_crowded_cells_keeps_everyone(detector: Detector) -> None:
 
 def contents(pieces: Pieces, grid: TileGrid) -> list[tuple[list[int], bytes, float, int]]:
     """Everything about the stitched instances, in the order in which they come."""
-    masks, scores, labels, _ = stitch(pieces, grid)
+    masks, scores, labels = stitch(pieces, grid)
     return [
         (masks.boxes[index].tolist(), masks.crop(index).numpy().tobytes(), float(scores[index]), int(labels[index]))
         for index in range(len(masks))
