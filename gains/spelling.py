@@ -5,7 +5,7 @@ import contextlib
 import difflib
 import importlib.util
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +54,17 @@ def check_trainer(words: Sequence[str]) -> None:
     """
     typed = [word.lstrip("+").partition("=")[0] for word in words if "=" in word]
     names = [name.removeprefix("trainer.").split(".")[0] for name in typed if name.startswith("trainer.")]
-    known = trainer_arguments() if names else []
+    if names:
+        check_trainer_names(names)
+
+
+def check_trainer_names(names: Iterable[str]) -> None:
+    """Look for settings that are no arguments of Lightning's trainer, or are filled in by this program.
+
+    Raises:
+        InputError: naming the first one, and what was probably meant.
+    """
+    known = trainer_arguments()
     for name in names:
         if name in OURS:
             raise InputError(f"trainer.{name} is set by this program; there are {', '.join(known)}")

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gains.comparison.collect import CONFIG, Key, is_finished
+from gains.comparison.collect import CONFIG, CURVES, Key, is_finished
 
 LOG = "log.txt"
 LAST = Path("checkpoints") / "last.ckpt"
@@ -99,7 +99,7 @@ def start(job: Job, threads: int) -> subprocess.Popen[bytes]:
     job.folder.mkdir(parents=True, exist_ok=True)
     if not (job.folder / LAST).is_file():  # a run that was killed before its first checkpoint begins anew
         (job.folder / CONFIG).unlink(missing_ok=True)
-        (job.folder / "metrics.csv").unlink(missing_ok=True)
+        (job.folder / CURVES).unlink(missing_ok=True)
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
     parent = os.getpid()
     with (job.folder / LOG).open("ab") as log:

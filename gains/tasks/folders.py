@@ -5,6 +5,7 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
+from gains.comparison.collect import CONFIG, CURVES, RESULTS
 from gains.errors import InputError
 from gains.files import explained
 from gains.tasks.environment import write_environment
@@ -12,8 +13,7 @@ from gains.tasks.failures import FAILURE
 from gains.tasks.processes import is_first
 from gains.training.checkpoints import LAST
 
-CONFIG = "config.yaml"
-WRITTEN = (CONFIG, "metrics.csv", "results.json", "checkpoints")
+WRITTEN = (CONFIG, CURVES, RESULTS, "checkpoints")
 """What tells a folder in which a run has written."""
 
 

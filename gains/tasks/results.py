@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 
+from gains.comparison.collect import RESULTS
 from gains.data.datamodule import InstanceDataModule
 from gains.data.dataset import InstanceDataset
 from gains.metrics.stored import StoredStatistics, write_statistics
@@ -81,7 +82,7 @@ def evaluate(
     }
     statistics = stored_statistics(module, dataset)
     write_statistics(folder / "statistics.npz", statistics)
-    write_json(folder / "results.json", results)
+    write_json(folder / RESULTS, results)
     weights = np.ones(len(statistics.images))
     precision = {name: category.segm.precision(weights) for name, category in statistics.statistics.items()}
     write_evaluation_report(folder, dataset, writer.entries, results, module.evaluator.per_image(), precision)
@@ -107,7 +108,7 @@ def print_places(folder: Path, checkpoint: str | Path) -> None:
     """Print where what a run has written is."""
     places = {
         "checkpoint": checkpoint,
-        "results": folder / "results.json",
+        "results": folder / RESULTS,
         "predictions": folder / "predictions.json",
         "report": folder / "report.html",
         "pictures": folder / "figures",

@@ -7,6 +7,7 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.loggers import CSVLogger
 
+from gains.comparison.collect import CURVES
 from gains.errors import InputError
 from gains.models.checkpoint import Checkpoint, read_checkpoint
 from gains.models.recipe import Recipe
@@ -98,7 +99,7 @@ def earlier_metrics(checkpoint: str, steps: int) -> list[dict[str, float]]:
     Returns:
         Rows of ``metrics.csv`` before that step; none where there is no such file.
     """
-    path = run_of(checkpoint) / "metrics.csv"
+    path = run_of(checkpoint) / CURVES
     if not path.is_file():
         return []
     with path.open(newline="") as file:

@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 from pytorch_lightning.callbacks import Timer
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
+from gains.comparison.collect import CURVES
 from gains.errors import InputError
 from gains.models.checkpoint import load_network, read_checkpoint
 from gains.models.released import released
@@ -23,7 +24,7 @@ from gains.tasks.results import evaluate, print_places, report
 from gains.tasks.resuming import go_on, log_again
 from gains.tasks.splits import adapt_to_splits, evaluated_split
 from gains.tasks.tracking import begin_tracking, end_tracking, set_mode
-from gains.tasks.trainer import build_trainer, set_precision
+from gains.tasks.trainer import build_trainer, set_device_and_precision
 from gains.tasks.tuning import check_tuning, tune
 from gains.training.checkpoints import LAST, OLDER, BestCheckpoint
 from gains.training.module import InstanceSegmentation
@@ -35,7 +36,7 @@ def run(config: DictConfig) -> float:
     folder = run_folder()
     silence_notices()
     pl.seed_everything(config.seed, workers=True, verbose=False)
-    for note in [*set_precision(config), *set_mode(config)]:
+    for note in [*set_device_and_precision(config), *set_mode(config)]:
         print(note)
     resume = after_restart(folder) or resume_from(config.checkpoint, folder)
     goes_on = processes.restarted() or (resume is not None and run_of(resume) == folder.resolve())
@@ -74,7 +75,7 @@ def run(config: DictConfig) -> float:
     best = best_checkpoint(folder)
     if resume and not best.is_file():  # nothing was left to do
         best = best_checkpoint(run_of(resume))
-    plot_losses(folder / "metrics.csv", folder / "figures" / "curves.png")
+    plot_losses(folder / CURVES, folder / "figures" / "curves.png")
     seconds = training_seconds(trainer)
     tuning = tune(best, datamodule, config) if config.tune else None
     if split is None:

@@ -1,6 +1,5 @@
 """From configuration to Lightning's trainer."""
 
-import inspect
 import os
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from gains.errors import InputError
 from gains.prediction.predictor import pick_device
+from gains.spelling import check_trainer_names
 from gains.training.checkpoints import WholeCheckpoints
 from gains.training.finite import FiniteGuard
 from gains.training.precision import choose_precision, precision_note
@@ -19,10 +19,11 @@ from gains.training.resume import ExactResume
 from gains.training.schedule import ValidationSchedule
 
 
-def set_precision(config: DictConfig) -> list[str]:
-    """Replace ``trainer.precision=auto`` by what this machine computes fast, see :mod:`gains.training.precision`.
+def set_device_and_precision(config: DictConfig) -> list[str]:
+    """Replace ``trainer.accelerator`` and ``trainer.precision=auto`` by what this machine has and computes fast.
 
-    The accelerator becomes the one that is there: Lightning would take Apple's GPU for ``auto`` and ``gpu``.
+    The accelerator becomes the one that is there: Lightning would take Apple's GPU for ``auto`` and ``gpu``. For the
+    precision see :mod:`gains.training.precision`.
 
     Returns:
         What was chosen, where there was a choice.
@@ -53,10 +54,7 @@ def build_trainer(config: DictConfig, folder: Path) -> pl.Trainer:
         InputError: if a setting is no argument of Lightning's trainer, or Lightning refuses its value.
     """
     settings: dict[str, Any] = OmegaConf.to_container(config.trainer, resolve=True)  # type: ignore[assignment]
-    known = set(inspect.signature(pl.Trainer).parameters) - {"logger", "callbacks", "plugins", "default_root_dir"}
-    for name in settings:
-        if name not in known:
-            raise InputError(f"trainer.{name} is no setting of the trainer; there are {', '.join(sorted(known))}")
+    check_trainer_names(settings)
     interval, every_n_epoch = settings.pop("val_check_interval", None), settings.pop("check_val_every_n_epoch", None)
     loggers = [instantiate(entry, save_dir=str(folder)) for entry in config.logger.loggers.values()]
     callbacks = [instantiate(entry) for entry in config.callbacks.values() if entry is not None]

@@ -4,7 +4,7 @@ from gains.config import compose
 from gains.errors import InputError
 from gains.models.build import build_network
 from gains.tasks.from_data import fit_caps
-from gains.tasks.trainer import set_precision
+from gains.tasks.trainer import set_device_and_precision
 
 
 def test_proposals_follow_the_fullest_image() -> None:
@@ -42,8 +42,10 @@ def test_a_cap_below_the_fullest_image_is_said() -> None:
 def test_the_precision_is_set_before_anything_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
     config = compose("train", "trainer.precision=auto")
     monkeypatch.setattr("gains.training.precision.native_bfloat16", lambda accelerator: accelerator == "cpu")
-    assert set_precision(config) == ["trainer.precision=auto: bf16-mixed (bfloat16 is native here, accelerator cpu)"]
+    assert set_device_and_precision(config) == [
+        "trainer.precision=auto: bf16-mixed (bfloat16 is native here, accelerator cpu)"
+    ]
     assert config.trainer.precision == "bf16-mixed"
-    assert set_precision(config) == []
+    assert set_device_and_precision(config) == []
     with pytest.raises(InputError, match=r"trainer\.precision=bf16-true"):
-        set_precision(compose("train", "trainer.precision=bf16-true"))
+        set_device_and_precision(compose("train", "trainer.precision=bf16-true"))
