@@ -91,7 +91,7 @@ def explained(path: Path) -> Iterator[None]:
         if error.errno in FULL:
             raise InputError(
                 f"{path} cannot be written: the disk is full, or your share of it; free some space and call again"
-            ) from None
+            ) from error
         if error.errno in FORBIDDEN:
-            raise InputError(f"{path} cannot be written: {error.strerror}; choose a folder you may write to") from None
+            raise InputError(f"{path} cannot be written: {error.strerror}; choose a folder you may write to") from error
         raise

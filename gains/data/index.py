@@ -98,7 +98,7 @@ def open_index(root: Path) -> Index:
         with replacing_folder(folder) as partial:
             build(path, fingerprint, partial)
     except (OSError, InputError) as error:
-        if isinstance(error, InputError) and "cannot be written" not in str(error):
+        if isinstance(error, InputError) and not isinstance(error.__cause__, OSError):
             raise
         if not _fits(folder, fingerprint):  # else another process was faster
             temporary = tempfile.TemporaryDirectory(prefix="gains-index-")

@@ -119,7 +119,7 @@ def test_a_read_only_data_set_is_used_all_the_same(tmp_path: Path, monkeypatch: 
     wanted = open_index(tmp_path).mask(0, SIZES["a"])
 
     def forbidden(_: Path) -> Any:
-        raise InputError("the folder cannot be written: read-only file system")
+        raise InputError("the folder cannot be written: read-only file system") from OSError(30, "")
 
     monkeypatch.setattr(index, "FOLDER", ".other")
     monkeypatch.setattr(index, "replacing_folder", forbidden)
