@@ -17,6 +17,7 @@ $(STAMP): pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12, 3.13 or 3.14 is needed and was not found; pass PYTHON=/path/to/python3.13"; exit 1; }
 	@echo "Setting up $(VENV) with $(PYTHON) (once; downloads torch, about 5 GB installed)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@df -Pm $(VENV) | awk 'NR == 2 && $$4 < 8000 { print "8 GB are needed for the packages and " $$4 " MB are free: make room, or choose another place with VENV=/path"; exit 1 }'
 	@$(BIN)/python -m pip install --quiet --upgrade pip
 	@$(BIN)/python -m pip install --quiet --progress-bar on --editable '.[dev,docs]'
 	@touch $(STAMP)
