@@ -177,11 +177,13 @@ def test_missing_and_unfit_images_are_told_at_once(tmp_path: Path, write_coco: A
     assert not (tmp_path / "out").exists()
 
 
-def test_after_ten_files_at_fault_no_more_are_tried(tmp_path: Path, write_coco: Any, coco: dict[str, Any]) -> None:
+def test_files_at_fault_beyond_ten_are_counted(tmp_path: Path, write_coco: Any, coco: dict[str, Any]) -> None:
     coco["images"] += [{**coco["images"][0], "id": 8 + index, "file_name": f"gone{index}.png"} for index in range(30)]
     source = Coco(write_coco(tmp_path, coco))
-    with pytest.raises(InputError, match="has 11 faults"):
+    with pytest.raises(InputError, match="has 30 faults") as caught:
         list(source)
+    lines = str(caught.value).splitlines()
+    assert (len(lines), lines[-1]) == (12, "  ... and 20 more")
 
 
 def test_repeated_annotations_are_said(tmp_path: Path, write_coco: Any, coco: dict[str, Any]) -> None:
