@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train eval predict prepare score compare test test-versions coverage lint docs benchmark clean
+.PHONY: help setup train eval predict prepare score compare test test-slow test-versions coverage lint docs benchmark clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 16
@@ -42,12 +42,17 @@ score: $(STAMP)  ## score any tool's predictions: make score ARGS="ground_truth=
 compare: $(STAMP)  ## methods x data sets x seeds to one table: make compare ARGS="models=[mask_rcnn,gains]"
 	$(BIN)/gains compare $(ARGS)
 
-test: $(STAMP)  ## run all tests, the notebooks included
-	@# Two processes of one thread each: on two cores faster than one process of two threads.
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal $(ARGS)
+# Two processes of one thread each: on two cores faster than one process of two threads.
+TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal
+
+test: $(STAMP)  ## run the tests, notebooks included, but the slow ones (ARGS="-m ''" runs those too)
+	$(TEST) -m "not slow" $(ARGS)
+
+test-slow: $(STAMP)  ## run the slow tests: long trainings, several processes, thousands of broken files
+	$(TEST) -m slow $(ARGS)
 
 coverage: $(STAMP)  ## run all tests and print which lines none of them reaches
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal --cov=gains --cov-report=term-missing:skip-covered $(ARGS)
+	$(TEST) --cov=gains --cov-report=term-missing:skip-covered $(ARGS)
 
 test-versions:  ## run all tests with the lowest versions that pyproject.toml allows, then with the newest
 	@test -x .versions/uv/bin/uv || { $(PYTHON) -m venv .versions/uv && .versions/uv/bin/python -m pip install --quiet uv; }
