@@ -1,6 +1,7 @@
 """Any image file, by one set of rules: what training prepares is what prediction sees."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -132,16 +133,31 @@ def decode_labels(source: Path | bytes, name: str, options: ReadOptions | None =
     Raises:
         InputError: as :func:`read_image`, or if it has channels, fractions or negative values.
     """
+    planes = list(islice(decode_label_planes(source, name, options), 2))
+    if len(planes) > 1:
+        raise InputError(f"{name} holds several planes; save each as one label image")
+    return planes[0][0]
+
+
+def decode_label_planes(
+    source: Path | bytes, name: str, options: ReadOptions | None = None
+) -> Iterator[tuple[npt.NDArray[Any], str]]:
+    """As :func:`decode_labels`, but of a stack every plane, each with the axes of its stack that mean something.
+
+    Raises:
+        InputError: as :func:`decode_labels`, but for a stack.
+    """
     options = options or ReadOptions()
     if _magic(source, name) in TIFF_MAGIC:
-        labels = tiff_labels(source, name, options)
+        planes = tiff_labels(source, name, options)
     else:
-        labels = decode_indices(_bytes(source, name), name, options)
-    if labels.ndim != 2:
-        raise InputError(
-            f"{name} has shape {labels.shape}; a label image has one channel of instance numbers, save it in gray"
-        )
-    return whole_numbers(labels, name)
+        planes = iter([(decode_indices(_bytes(source, name), name, options), "")])
+    for plane, axes in planes:
+        if plane.ndim != 2:
+            raise InputError(
+                f"{name} has shape {plane.shape}; a label image has one channel of instance numbers, save it in gray"
+            )
+        yield whole_numbers(plane, name), axes
 
 
 def whole_numbers(labels: npt.NDArray[Any], name: str) -> npt.NDArray[np.int64]:

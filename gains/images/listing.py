@@ -46,3 +46,8 @@ def note_others(files: Iterable[PurePath], notes: Notes, also: Sequence[str] = (
         suffix = path.suffix.lower()
         if suffix in (*OTHER_IMAGES, *also) and not path.name.startswith("."):
             notes.add(str(path), f"{suffix} files are left out; save them as TIFF or PNG")
+
+
+def page_stem(stem: str, page: int) -> str:
+    """What page ``page`` (from 1) of a file is called whose name without suffix is ``stem``."""
+    return f"{stem}_p{page:03d}"

@@ -184,7 +184,7 @@ def stack_rasters(stack: Stack, options: ReadOptions, first_page: int = 1) -> li
     picked = choose_channels(options, count, stack.is_rgb and axis == "S", stack.name)
     rasters: list[Raster] = []
     absent: list[int] = []
-    for page, plane in enumerate(_planes(stack, without=axis), first_page):
+    for page, plane in enumerate(planes_of(stack, without=axis), first_page):
         raster = PlaneRaster(stack, plane, axis, picked, page)
         if any(map(stack.is_missing, raster.planes())):
             absent.append(page)
@@ -207,7 +207,7 @@ def numbered_rasters(stacks: Sequence[Stack], options: ReadOptions) -> list[Rast
     return rasters
 
 
-def _planes(stack: Stack, without: str | None) -> Iterator[dict[str, int]]:
+def planes_of(stack: Stack, without: str | None = None) -> Iterator[dict[str, int]]:
     """Every combination of indices along the axes other than S, the axis ``without`` left out."""
     axes = [axis for axis in stack.lengths if axis not in ("S", without)]
     for indices in itertools.product(*(range(stack.lengths[axis]) for axis in axes)):

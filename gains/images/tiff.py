@@ -12,7 +12,7 @@ import numpy.typing as npt
 from gains.errors import InputError
 from gains.images.options import ReadOptions
 from gains.images.pixel_size import pixel_size_um
-from gains.images.raster import Raster, stack_rasters
+from gains.images.raster import Raster, planes_of, stack_rasters
 from gains.images.series import copies_and_others, images_of, is_marked
 from gains.images.tiff_regions import OpenTiff, TiffRegions, damaged
 
@@ -64,25 +64,27 @@ def tiff_rasters(source: Path | bytes, name: str, options: ReadOptions) -> list[
     return rasters
 
 
-def tiff_labels(source: Path | bytes, name: str, options: ReadOptions) -> npt.NDArray[Any]:
-    """The one plane of a label image, its values as stored, whatever colours they stand for.
+def tiff_labels(source: Path | bytes, name: str, options: ReadOptions) -> Iterator[tuple[npt.NDArray[Any], str]]:
+    """The planes of a file of label images one by one, values as stored, whatever colours they stand for.
+
+    Yields:
+        A plane ``(H, W)``, or ``(H, W, samples)`` where it has several; and the letters of the longer axes of its
+        stack that mean something, as ``T`` and ``Z`` do and those of mere pages do not.
 
     Raises:
-        InputError: if the file is damaged, or holds more than one plane.
+        InputError: if the file is damaged, or lacks data of a plane.
     """
     opened, series = _open(source, name)
-    if len(series) > 1:
-        raise InputError(f"{name} holds {len(series)} images; a label image is one plane of instance numbers")
-    stack = TiffRegions(opened, series[0], name, options, raw=True)
-    if stack.planes > 1:
-        raise InputError(f"{name} holds a stack of {stack.planes} planes; save each plane as one label image")
-    height, width = stack.size
-    plane = {axis: 0 for axis in stack.lengths if axis != "S"}
-    with _quiet():
-        if stack.is_missing(plane):
-            raise InputError(f"{name} is a damaged TIFF file: it has no data of its pixels")
-        pixels = stack.read(plane, (0, 0, width, height))
-    return pixels[:, :, 0] if pixels.shape[2] == 1 else pixels
+    for each in series:
+        stack = TiffRegions(opened, each, name, options, raw=True)
+        axes = "".join(axis for axis, length in stack.lengths.items() if length > 1 and axis not in "SIQ")
+        height, width = stack.size
+        for plane in planes_of(stack):
+            with _quiet():
+                if stack.is_missing(plane):
+                    raise InputError(f"{name} is a damaged TIFF file: it has no data of its pixels")
+                pixels = stack.read(plane, (0, 0, width, height))
+            yield pixels[:, :, 0] if pixels.shape[2] == 1 else pixels, axes
 
 
 def _open(source: Path | bytes, name: str) -> tuple[OpenTiff, list[Any]]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from gains.errors import InputError
 from gains.export.formats import FORMATS
-from gains.images.listing import is_file, is_image, note_others
+from gains.images.listing import is_file, is_image, note_others, page_stem
 from gains.images.notes import Notes
 from gains.images.still import READABLE
 from gains.prediction.folder import holds_results
@@ -109,7 +109,7 @@ def name_files(files: Sequence[Path], root: Path, notes: Notes) -> list[Source]:
 
 def page_name(name: str, page: int, names: Collection[str]) -> str:
     """Name of a page of a file, other than that of any file."""
-    found = f"{name}_p{page:03d}"
+    found = page_stem(name, page)
     while found in names:
         found = f"{found}_page"
     return found

@@ -11,6 +11,7 @@ from gains.metrics.bootstrap import LEVEL, Resampled, draw_weights, intervals, p
 from gains.metrics.evaluator import InstanceSegmentationEvaluator
 from gains.metrics.names import BY_NAME, MAIN
 from gains.metrics.sources import read_ground_truth, read_predictions
+from gains.metrics.sources.label_files import PAGES, LabelReading
 from gains.metrics.sources.sets import GroundTruth, Predictions
 from gains.metrics.subregions import arrangement_rows
 from gains.metrics.summary import per_image
@@ -28,9 +29,10 @@ def run(config: DictConfig) -> float:
         InputError: if a setting is missing or wrong, or an input file is unsound.
     """
     check_settings(config)
-    truth = read_ground_truth(config.ground_truth, config.category, components=config.components, crowd=config.crowd)
-    predictions = read_predictions(config.predictions, truth, components=config.components)
-    compared = read_predictions(config.compare, truth, "compare", config.components) if config.compare else None
+    reading = LabelReading(config.components, config.pages)
+    truth = read_ground_truth(config.ground_truth, config.category, reading=reading, crowd=config.crowd)
+    predictions = read_predictions(config.predictions, truth, reading=reading)
+    compared = read_predictions(config.compare, truth, "compare", reading) if config.compare else None
     files = {"predictions": predictions} | ({"compare": compared} if compared else {})
     truth, left_out = scored_images(truth, files, config.images)
     tuning = choose_threshold(config) if config.tune_threshold else None
@@ -77,6 +79,10 @@ def check_settings(config: DictConfig) -> None:
         raise InputError(f"images={config.images} is unknown; use all, or predicted for those that predictions name")
     if config.crowd not in (None, "instances"):
         raise InputError(f"crowd={config.crowd} is unknown; use instances, or null for regions that are not counted")
+    if config.pages not in (None, *PAGES):
+        raise InputError(
+            f"pages={config.pages} is unknown; use images, layers, or null for layers where no number is on two pages"
+        )
     if config.max_detections < 1:
         raise InputError(f"max_detections={config.max_detections} must be 1 or more")
     if config.bootstrap_samples < 0:
@@ -147,10 +153,11 @@ def filled(
 
 def choose_threshold(config: DictConfig) -> dict[str, Any]:
     """The score threshold that is best on the validation files, with the metric at each threshold tried."""
+    reading = LabelReading(config.components, config.pages)
     truth = read_ground_truth(
-        config.validation_ground_truth, config.category, "validation_ground_truth", config.components, config.crowd
+        config.validation_ground_truth, config.category, "validation_ground_truth", reading, config.crowd
     )
-    predictions = read_predictions(config.validation_predictions, truth, "validation_predictions", config.components)
+    predictions = read_predictions(config.validation_predictions, truth, "validation_predictions", reading)
     truth, _ = scored_images(truth, {"validation_predictions": predictions}, config.images)
     evaluator = filled(truth, predictions, config.max_detections, config.score_threshold)
     chosen, curve = tune_threshold(evaluator, config.tune_metric)

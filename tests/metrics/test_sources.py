@@ -158,12 +158,12 @@ def test_bad_files_are_named(tmp_path: Path) -> None:
     bad: dict[str, Any] = {
         "has no list 'images'": {"annotations": []},
         "holds results, not predictions": {"metrics": {}},
-        "lists the image z.png": {"images": [{"id": 1, "file_name": "z.png"}], "categories": [], "annotations": []},
+        "has the image z.png": {"images": [{"id": 1, "file_name": "z.png"}], "categories": [], "annotations": []},
         "has the category cat": coco() | {"categories": [{"id": 1, "name": "cat"}]},
         "entry 1 must be an object": [3],
     }
     for message, content in bad.items():
-        if "lists the image" in message:
+        if "has the image" in message:
             content["categories"] = coco()["categories"]
         with pytest.raises(InputError, match=message):
             read_predictions(save(tmp_path / "bad.json", content), truth)
@@ -182,7 +182,7 @@ def test_bad_files_are_named(tmp_path: Path) -> None:
 
 def test_bad_label_folders_are_named(tmp_path: Path) -> None:
     truth = read_ground_truth(label_folder(tmp_path / "truth"))
-    with pytest.raises(InputError, match=r"z\.tif has no image of the name z"):
+    with pytest.raises(InputError, match=r"z\.tif has the image z, which"):
         read_predictions(label_folder(tmp_path / "more", names=("z",)), truth)
     small = tmp_path / "small"
     small.mkdir()

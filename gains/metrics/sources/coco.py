@@ -1,5 +1,6 @@
 """Ground truth and predictions as COCO json."""
 
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from gains.formats.coco import (
 )
 from gains.formats.coco_masks import to_rle
 from gains.formats.faults import Faults
-from gains.metrics.sources.sets import GroundTruth, ImageNames, InstanceSet, Predictions, evaluated_labels
+from gains.metrics.sources.sets import GroundTruth, ImageNames, InstanceSet, Predictions, evaluated_labels, name_of_page
 from gains.rle import RLE, encode_crop
 
 
@@ -41,7 +42,11 @@ def coco_truth(path: Path, category: str | None, crowd: str | None = None) -> Gr
     labels = evaluated_labels(coco.categories.values(), category, path)
     ids = whole_numbers(coco.images)
     sizes = {ids[name]: image.size for name, image in coco.images.items()}
-    names = {ids[name]: image.file_name for name, image in coco.images.items()}
+    shared = Counter(image.file_name for image in coco.images.values())
+    names = {
+        ids[name]: name_of_page(image.file_name, image.extra.get("page") if shared[image.file_name] > 1 else None)
+        for name, image in coco.images.items()
+    }
     sets = {number: InstanceSet() for number in names}
     for each in coco.annotations:
         if each.category in labels:
@@ -105,19 +110,26 @@ def _result_images(truth: GroundTruth) -> dict[Id, int]:
 
 
 def _images_by_name(images: list[Any], truth: GroundTruth, path: Path) -> dict[Id, int]:
-    """Image ids of a full COCO file -> those of the truth, by file name; by id where there is no name."""
-    names = ImageNames(truth.names)
+    """Image ids of a full COCO file -> those of the truth, by file name and page; by id where there is no name."""
+    names = ImageNames(truth)
     found: dict[Id, int] = {}
+    faults = Faults(str(path))
     for image in images:
-        image_id = to_id(image.get("id"))
-        if image_id is None:
-            raise InputError(f"{path}: each image needs an id, not {image.get('id')!r}")
-        named = "file_name" in image
-        match = names.find(str(image["file_name"])) if named else truth.ids.get(image_id)
-        if match is None:
-            called = image.get("file_name", f"id {image_id}")
-            raise InputError(f"{path} lists the image {called}, which {truth.path} does not have; remove it there")
-        found[image_id] = match
+        with faults.collected():
+            image_id = to_id(image.get("id"))
+            if image_id is None:
+                raise InputError(f"{path}: each image needs an id, not {image.get('id')!r}")
+            if image_id in found:
+                raise InputError(f"{path}: image id {image_id} occurs twice; ids must be unique")
+            if "file_name" in image:
+                plain = str(image["file_name"])
+                of_page = name_of_page(plain, image.get("page"))
+                found[image_id] = names.take(of_page if names.ids(of_page) else plain, str(path))
+            elif image_id in truth.ids:
+                found[image_id] = truth.ids[image_id]
+            else:
+                raise InputError(f"{path} has the image id {image_id}, which {truth.path} does not have; remove it")
+    faults.check()
     return found
 
 

@@ -8,7 +8,8 @@ from typing import Any
 from pycocotools import mask as coco_mask
 
 from gains.errors import InputError
-from gains.formats.coco import Id, file_name
+from gains.formats.coco import Id, file_name, to_id
+from gains.images.listing import page_stem
 from gains.rle import RLE
 
 
@@ -101,19 +102,59 @@ class Predictions:
 
 
 class ImageNames:
-    """Finds images by file name: the whole name without suffix, or its last part where only one image has that."""
+    """Finds images of a ground truth by file name.
 
-    def __init__(self, names: dict[int, str]) -> None:
-        self.whole = {_without_suffix(name): image_id for image_id, name in names.items()}
-        self.last: dict[str, int | None] = {}
-        for name, image_id in self.whole.items():
-            stem = PurePosixPath(name).name
-            self.last[stem] = None if stem in self.last else image_id
+    That is the whole relative name without suffix, or its last part where only one image has that.
+    """
 
-    def find(self, name: str) -> int | None:
-        """Image id of a file name (its suffix does not matter), or None."""
+    def __init__(self, truth: GroundTruth) -> None:
+        self.path = truth.path
+        self.whole: dict[str, list[int]] = {}
+        self.last: dict[str, list[int]] = {}
+        self.taken: dict[int, str] = {}
+        for image_id, name in truth.names.items():
+            whole = _without_suffix(name)
+            self.whole.setdefault(whole, []).append(image_id)
+            self.last.setdefault(PurePosixPath(whole).name, []).append(image_id)
+
+    def ids(self, name: str) -> list[int]:
+        """Ids of the images that a file name may mean; its suffix does not matter."""
         key = _without_suffix(name)
-        return self.whole.get(key, self.last.get(PurePosixPath(key).name))
+        return self.whole.get(key) or self.last.get(PurePosixPath(key).name, [])
+
+    def take(self, name: str, owner: str) -> int:
+        """Id of the image that a file name means, which no other may mean then.
+
+        Args:
+            name: of an image of the predictions.
+            owner: the file that has it, for the error.
+
+        Raises:
+            InputError: if no image has the name, several have, or the one that has it is taken.
+        """
+        ids = self.ids(name)
+        if not ids:
+            raise InputError(f"{owner} has the image {name}, which {self.path} does not have; remove it or rename it")
+        if len(ids) > 1:
+            raise InputError(
+                f"{owner} has the image {name}, and {self.path} {len(ids)} that it may be; give each a name of its "
+                "own, or name its folder too"
+            )
+        if ids[0] in self.taken:
+            raise InputError(
+                f"{owner} has the images {self.taken[ids[0]]} and {name}, which would both be one of {self.path}; "
+                "rename or remove one"
+            )
+        self.taken[ids[0]] = name
+        return ids[0]
+
+
+def name_of_page(name: str, page: Any) -> str:
+    """File name of an image that is a page of the file ``name``, as `gains predict` writes it; else the name alone."""
+    path, number = PurePosixPath(file_name(name)), to_id(page)
+    if not isinstance(number, int) or not path.name:
+        return name
+    return str(path.with_name(page_stem(path.stem, number) + path.suffix))
 
 
 def evaluated_labels(names: Iterable[str], category: str | None, path: Path) -> dict[str, int]:
