@@ -57,6 +57,7 @@ def test_every_make_target_has_a_help_line() -> None:
     assert {"setup", "train", "eval", "predict", "test", "lint", "benchmark", "clean"} <= documented
 
 
+@pytest.mark.slow
 def test_the_wheel_works_in_a_fresh_environment_outside_the_repository(tmp_path: Path) -> None:
     """Installed by pip into an environment of its own, it finds its configuration and weights, and trains."""
     wheel = pytest.importorskip("hatchling.builders.wheel")

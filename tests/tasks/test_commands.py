@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from helpers.commands import gains
+from helpers.commands import gains, gains_alone
 
 TINY = [
     "dataset.format.num_images=10",
@@ -32,7 +32,7 @@ def losses(run: Path) -> list[tuple[str, str]]:
 def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, str]:
     """Working folder, run folder and output of one training run with an offline W&B log."""
     folder = tmp_path_factory.mktemp("work")
-    output = gains(folder, "train", *TINY)
+    output = gains_alone(folder, "train", *TINY)
     (run,) = (folder / "outputs/train/overlapping_cells_gains").iterdir()
     return folder, run, output
 
@@ -97,6 +97,7 @@ def test_resume_goes_on_where_the_last_run_stopped(trained: tuple[Path, Path, st
     assert (newest / "results.json").is_file()
 
 
+@pytest.mark.slow
 def test_same_seed_same_losses(trained: tuple[Path, Path, str]) -> None:
     folder, run, _ = trained
     gains(folder, "train", *TINY, "logger=csv", "hydra.run.dir=again")
@@ -105,6 +106,7 @@ def test_same_seed_same_losses(trained: tuple[Path, Path, str]) -> None:
     assert losses(folder / "other") != losses(run)
 
 
+@pytest.mark.slow
 def test_sweep_gives_each_run_a_folder(trained: tuple[Path, Path, str]) -> None:
     folder, _, _ = trained
     gains(folder, "train", "-m", *TINY, "model=mask_rcnn", "trainer.max_steps=1", "seed=1,2",
@@ -135,10 +137,11 @@ def test_bad_settings_are_one_clear_message(
     assert "Traceback" not in output
 
 
+@pytest.mark.slow
 def test_two_processes_train_one_run(trained: tuple[Path, Path, str]) -> None:
     folder, _, _ = trained
-    gains(folder, "train", *TINY, "trainer.max_steps=2", "trainer.devices=2", "+trainer.strategy=ddp", "logger=csv",
-          "hydra.run.dir=ddp")  # fmt: skip
+    gains_alone(folder, "train", *TINY, "trainer.max_steps=2", "trainer.devices=2", "+trainer.strategy=ddp",
+                "logger=csv", "hydra.run.dir=ddp")  # fmt: skip
     metrics = json.loads((folder / "ddp/results.json").read_text())["metrics"]
     assert metrics["n_images"] == 2
     with (folder / "ddp/metrics.csv").open() as file:

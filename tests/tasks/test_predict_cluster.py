@@ -48,6 +48,7 @@ def kill_a_worker(cluster: Any, output: Path, records: list[int]) -> None:
         records.append(len(found))
 
 
+@pytest.mark.slow
 def test_a_killed_workers_units_are_done_by_another(
     settings: dict[str, Any], tmp_path: Path, cluster: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -63,6 +64,7 @@ def test_a_killed_workers_units_are_done_by_another(
     assert content(output) == content(tmp_path / "alone")
 
 
+@pytest.mark.slow
 def test_finished_images_are_skipped_and_bad_ones_reported(
     settings: dict[str, Any], images: Path, cluster: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:

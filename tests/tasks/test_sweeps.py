@@ -12,6 +12,7 @@ import yaml
 
 from gains.config import compose, config_folder
 from gains.tasks.failures import FAILURE
+from helpers.commands import gains
 
 FAST = [
     "dataset.root=data",
@@ -32,11 +33,11 @@ PLUGINS = {"basic": "hydra", "local": "submitit", "processes": "hydra_plugins.hy
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Generated data, so that runs side by side find them."""
     folder = tmp_path_factory.mktemp("work")
-    command = [sys.executable, "-m", "gains.cli", "prepare", *FAST[:3]]
-    subprocess.run(command, cwd=folder, capture_output=True, check=True)
+    gains(folder, "prepare", *FAST[:3])
     return folder / "data"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("launcher", list(PLUGINS))
 def test_a_failed_run_stops_nobody_and_says_why(data: Path, tmp_path: Path, launcher: str) -> None:
     pytest.importorskip(PLUGINS[launcher])
@@ -70,6 +71,7 @@ def test_slurm_jobs_ask_for_resources() -> None:
     assert (launcher.gpus_per_node, launcher.cpus_per_task, launcher.signal_delay_s) == (1, 8, 120)
 
 
+@pytest.mark.slow
 def test_a_search_trains_and_names_the_best(data: Path, tmp_path: Path) -> None:
     pytest.importorskip("optuna")
     (tmp_path / "data").symlink_to(data)
@@ -89,10 +91,8 @@ def test_a_search_trains_and_names_the_best(data: Path, tmp_path: Path) -> None:
 
 def test_what_the_search_sets_is_not_given(tmp_path: Path) -> None:
     pytest.importorskip("optuna")
-    command = [sys.executable, "-m", "gains.cli", "sweep", "augmentation=flip", "output=found"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 2
-    assert done.stderr.startswith("gains sweep: augmentation=...: the search sets it")
+    error = gains(tmp_path, "sweep", "augmentation=flip", "output=found", status=2)
+    assert error.startswith("gains sweep: augmentation=...: the search sets it")
 
 
 def test_the_search_of_wandb_names_settings_that_exist() -> None:

@@ -20,7 +20,8 @@ SMALL = {
             "num_workers=0",
             "logger=csv",
         ),
-        *("model.proposals={pre_nms: [50, 50], post_nms: [50, 20]}", "batch_size=2"),
+        *("model.width={fpn: 16, box: 16, mask: 16}", "model.proposals={pre_nms: [50, 50], post_nms: [50, 20]}"),
+        "batch_size=2",
     ],
     "predict": ["score_threshold=0", "min_score=0", "max_detections=5"],
 }

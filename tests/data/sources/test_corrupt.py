@@ -2,8 +2,6 @@
 
 import json
 import shutil
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ from gains.config import compose
 from gains.errors import InputError
 from gains.images.files import read_image, write_image
 from gains.tasks.prepare import run
+from helpers.commands import gains
 from helpers.sources import SIZE
 
 MANIFEST = [
@@ -126,11 +125,9 @@ def test_bad_annotation_after_good_images(tmp_path: Path, write_coco: Any, coco:
 def test_command_line_prints_the_message_alone(tmp_path: Path, write_coco: Any, coco: dict[str, Any]) -> None:
     coco["annotations"][1]["segmentation"] = []
     path = write_coco(tmp_path / "in", coco)
-    command = [sys.executable, "-m", "gains.cli", "prepare", "dataset=coco", f"dataset.source={path}"]
     overrides = [f"dataset.root={tmp_path / 'out/root'}", f"hydra.run.dir={tmp_path / 'run'}"]
-    result = subprocess.run([*command, *overrides], capture_output=True, text=True, check=False)
-    assert result.returncode == 2
-    assert result.stderr.strip().splitlines() == [
+    printed = gains(tmp_path, "prepare", "dataset=coco", f"dataset.source={path}", *overrides, status=2)
+    assert printed.strip().splitlines() == [
         f"gains prepare: {path}: annotation 2 has an empty segmentation; give polygons or RLE, or remove the annotation"
     ]
     assert not (tmp_path / "out").exists()
