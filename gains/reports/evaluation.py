@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from gains.data.dataset import InstanceDataset
+from gains.drawing import Picture as Drawing
 from gains.drawing import enlarge, zoom_of
 from gains.drawing.compared import Matched, draw_compared, match
 from gains.drawing.scale_bar import add_scale_bar
@@ -53,6 +54,7 @@ def write_evaluation_report(
     results: Mapping[str, Any],
     per_image: Sequence[Mapping[str, Any]],
     precision: Mapping[str, FloatArray] | None = None,
+    anomalies: Mapping[str, Drawing] | None = None,
 ) -> Path:
     """Write ``report.html`` of ``gains eval``.
 
@@ -63,6 +65,7 @@ def write_evaluation_report(
         results: as the evaluator computes them, with ``model``, ``checkpoint``, ``dataset`` and ``split`` if known.
         per_image: rows of :meth:`InstanceSegmentationEvaluator.per_image`.
         precision: category -> :meth:`gains.metrics.average_precision.Ranking.precision` of its masks.
+        anomalies: image name -> the image beside the gradient anomaly that was predicted in it (GAInS).
 
     Returns:
         The page.
@@ -97,6 +100,7 @@ def write_evaluation_report(
             bullets([EXPLAINED.format(metrics["score_threshold"])], "notes"),
             gallery(figures),
         ),
+        *([section("Predicted gradient anomaly", *_anomalies(anomalies))] if anomalies else []),
         section("All images", table(header, [list(row) for row in images.itertuples()])),
         section(
             "Settings",
@@ -111,6 +115,16 @@ def write_evaluation_report(
     lead = " on ".join(str(results[name]) for name in ("model", "dataset") if results.get(name))
     write_page(path, "Evaluation", f"{lead}, split {results.get('split', '')}", parts)
     return path
+
+
+def _anomalies(pictures: Mapping[str, Drawing]) -> tuple[str, str]:
+    """What the maps are, and those of the images that have some."""
+    encoded = {name: webp(picture) for name, picture in pictures.items()}
+    meaning = (
+        "High where instances touch, overlap or cross; 1 elsewhere. Of overlapping instances the larger value shows."
+    )
+    figures = [([Picture(image, image)], name, "") for name, image in encoded.items()]
+    return bullets([meaning], "notes"), gallery(figures)
 
 
 def precision_recall(precision: Mapping[str, FloatArray]) -> str:

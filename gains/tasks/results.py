@@ -85,7 +85,9 @@ def evaluate(
     write_json(folder / RESULTS, results)
     weights = np.ones(len(statistics.images))
     precision = {name: category.segm.precision(weights) for name, category in statistics.statistics.items()}
-    write_evaluation_report(folder, dataset, writer.entries, results, module.evaluator.per_image(), precision)
+    write_evaluation_report(
+        folder, dataset, writer.entries, results, module.evaluator.per_image(), precision, writer.anomalies
+    )
     return results
 
 

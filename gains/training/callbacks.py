@@ -13,10 +13,12 @@ from torch import Tensor
 from gains.contract import Batch, Target
 from gains.data.datamodule import InstanceDataModule
 from gains.data.dataset import Annotations
-from gains.drawing import anomaly_figure, save_image
+from gains.drawing import Picture, anomaly_figure, save_image
 from gains.drawing.compared import comparison_figure
 from gains.formats.coco import Id
 from gains.images.intensity import to_shown
+from gains.models.gains import GAInSMaskBranch
+from gains.models.parts.roi.masks import paste_maps
 from gains.plain import write_json
 from gains.training.module import InstanceSegmentation
 
@@ -33,6 +35,20 @@ def comparison(image: Tensor, target: Target, found: dict[str, Any], score_thres
     crops, labels = found["masks"].paste().select(shown.tolist()), found["labels"].cpu().numpy()[shown]
     truth = (target["masks"].to("cpu"), target["labels"].tolist())
     return comparison_figure(to_pixels(image), truth, (crops, labels.tolist()), scores[shown], title)
+
+
+def predicted_anomaly(image: Tensor, found: dict[str, Any], score_threshold: float) -> Picture:
+    """Picture of one image and the gradient anomaly that GAInS predicts on the detections from a score on."""
+    shown = found["scores"] >= score_threshold
+    size = (int(image.shape[-2]), int(image.shape[-1]))
+    maps = paste_maps(found["anomaly_maps"][shown], found["boxes"][shown], size, background=1)
+    return anomaly_figure(to_pixels(image), maps)
+
+
+def anomaly_branch(module: pl.LightningModule) -> GAInSMaskBranch | None:
+    """The mask branch of a network that can predict anomaly maps."""
+    mask = getattr(module.network, "mask", None)
+    return mask if isinstance(mask, GAInSMaskBranch) and mask.anomaly is not None else None
 
 
 class SampleOverlays(pl.Callback):
@@ -95,6 +111,9 @@ class PredictionWriter(pl.Callback):
         annotations: of the images.
         score_threshold: score from which a detection is drawn.
         count: number of images to draw.
+
+    Attributes:
+        anomalies: by image name, of GAInS: predicted anomaly maps beside the image.
     """
 
     def __init__(self, folder: Path, annotations: Annotations, score_threshold: float, count: int = 8) -> None:
@@ -103,6 +122,16 @@ class PredictionWriter(pl.Callback):
         self.count = count
         self.score_threshold = score_threshold
         self.entries: list[dict[str, Any]] = []
+        self.anomalies: dict[str, Picture] = {}
+        self.usual = False
+
+    def on_test_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Batch, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        """Ask for the anomaly maps of the images that are drawn, and of no others: they cost time."""
+        if (mask := anomaly_branch(pl_module)) is not None:
+            self.usual = mask.predict_anomaly if batch_idx == 0 else self.usual
+            mask.predict_anomaly = self.usual or batch_idx < self.count
 
     def on_test_batch_end(
         self,
@@ -121,9 +150,14 @@ class PredictionWriter(pl.Callback):
                 name = self.annotations.name_of(int(target["image_id"]))
                 picture = comparison(image, target, found, self.score_threshold, name)
                 save_image(self.folder / "figures" / f"test_{batch_idx}.png", picture)
+                if "anomaly_maps" in found:
+                    self.anomalies[name] = predicted_anomaly(image, found, self.score_threshold)
+                    save_image(self.folder / "figures" / f"anomaly_test_{batch_idx}.png", self.anomalies[name])
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write them."""
+        if (mask := anomaly_branch(pl_module)) is not None:
+            mask.predict_anomaly = self.usual
         named = [{**entry, "image_id": self.annotations.image_ids[entry["image_id"]]} for entry in self.entries]
         write_json(self.folder / "predictions.json", named)
 

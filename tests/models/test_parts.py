@@ -15,7 +15,7 @@ from gains.models.parts.backbone import BatchNorm, FrozenNorm
 from gains.models.parts.detections import add_rows, keep_detections, split_detections
 from gains.models.parts.roi.box_branch import BoxBranch, BoxHead, BoxOutput, roi_pooler
 from gains.models.parts.roi.mask_head import MaskHead, MaskPredictor, mask_loss, mask_targets, own_class
-from gains.models.parts.roi.masks import RoIMasks
+from gains.models.parts.roi.masks import RoIMasks, paste_maps
 from gains.models.parts.roi.rpn import anchor_iou, build_rpn
 from gains.models.parts.roi.sampling import RoISampler, match
 from gains.models.parts.transform import ImageTransform, rescale_boxes
@@ -341,3 +341,17 @@ def test_batch_norm_takes_a_single_value_by_its_running_statistics() -> None:
     torch.testing.assert_close(given, plain.eval()(single))
     assert single.grad is not None
     assert (single.grad != 0).all()
+
+
+def test_maps_are_pasted_as_masks_are() -> None:
+    """At the same pixels: cut at the threshold they are the masks; a constant stays one; outside is background."""
+    grids = torch.rand(3, 28, 28, generator=torch.Generator().manual_seed(0))
+    boxes = torch.tensor([[2.3, 4.1, 30.7, 21.2], [-3.0, 5.0, 9.5, 50.0], [20.2, 20.2, 20.4, 20.4]])
+    maps = paste_maps(grids, boxes, (40, 35), background=1)
+    masks = RoIMasks(grids, boxes, (40, 35)).paste()
+    assert maps.background == 1
+    assert torch.equal(maps.boxes, masks.boxes)
+    assert torch.equal((maps.values >= 0.5).to(torch.uint8), masks.values)
+    constant = paste_maps(torch.full((3, 28, 28), 1.7), boxes, (40, 35), background=1)
+    assert torch.allclose(constant.values, torch.tensor(1.7))
+    assert len(paste_maps(grids[:0], boxes[:0], (40, 35), background=1)) == 0

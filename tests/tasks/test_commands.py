@@ -40,7 +40,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, str]:
 def test_run_folder_holds_everything_and_is_named(trained: tuple[Path, Path, str]) -> None:
     folder, run, output = trained
     files = ("config.yaml", "results.json", "predictions.json", "metrics.csv", "report.html")
-    pictures = ("curves", "test_0", "val_0", "anomaly_0")
+    pictures = ("curves", "test_0", "val_0", "anomaly_0", "anomaly_test_0")
     for name in (
         *files,
         "checkpoints/best.ckpt",
@@ -48,6 +48,7 @@ def test_run_folder_holds_everything_and_is_named(trained: tuple[Path, Path, str
         *(f"figures/{name}.png" for name in pictures),
     ):
         assert (run / name).is_file(), name
+    assert "Predicted gradient anomaly" in (run / "report.html").read_text()
     (tracked,) = run.glob("wandb/offline-run-*/*.wandb")
     content = tracked.read_bytes()
     for word in (b"overlapping_cells_gains_seed1", b"test/segm_map", b"val_check_interval"):

@@ -1,5 +1,6 @@
 """Predicted masks as the network gives them, one small grid per box, and their way into the image."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,21 +38,40 @@ class RoIMasks:
         its border value, so that an all-ones grid fills its box exactly. Only the pixels of the box are computed: a
         bilinear resize is a product of two thin matrices with the grid between them.
         """
-        grids = self.probabilities.detach().float().cpu().numpy()
-        boxes = self.boxes.detach().double().cpu().numpy()
-        height, width = self.size
         crops, corners = [], []
-        for grid, (x0, y0, x1, y1) in zip(grids, boxes, strict=True):
-            top, rows = _interpolation(y0, y1, height, grid.shape[0])
-            left, columns = _interpolation(x0, x1, width, grid.shape[1])
-            mask = rows @ grid @ columns.T >= self.threshold
-            crops.append(torch.from_numpy(mask.view(np.uint8)))
-            corners.append([left, top, left + mask.shape[1], top + mask.shape[0]])
+        for values, corner in _pasted(self.probabilities, self.boxes, self.size):
+            crops.append(torch.from_numpy((values >= self.threshold).view(np.uint8)))
+            corners.append(corner)
         return InstanceCrops.from_crops(crops, torch.tensor(corners, dtype=torch.int64), self.size)
 
     def to_rle(self) -> list[RLE]:
         """COCO RLE of each mask."""
         return self.paste().to_rle()
+
+
+def paste_maps(grids: Tensor, boxes: Tensor, size: tuple[int, int], background: float) -> InstanceCrops:
+    """Values instead of masks in the image, by the rule of :meth:`RoIMasks.paste`, on the CPU.
+
+    Args:
+        grids: ``(K, M, M)``.
+        boxes: ``(K, 4)`` xyxy in image pixels, fractional.
+        size: image ``(height, width)``.
+        background: value outside the boxes.
+    """
+    pasted = list(_pasted(grids, boxes, size))
+    corners = torch.tensor([corner for _, corner in pasted], dtype=torch.int64)
+    return InstanceCrops.from_crops([torch.from_numpy(values) for values, _ in pasted], corners, size, background)
+
+
+def _pasted(grids: Tensor, boxes: Tensor, size: tuple[int, int]) -> Iterator[tuple[npt.NDArray[np.float32], list[int]]]:
+    """Values of each grid at the pixels of its box, and the pixel box ``x0, y0, x1, y1`` that they fill."""
+    height, width = size
+    corners = boxes.detach().double().cpu().numpy()
+    for grid, (x0, y0, x1, y1) in zip(grids.detach().float().cpu().numpy(), corners, strict=True):
+        top, rows = _interpolation(y0, y1, height, grid.shape[0])
+        left, columns = _interpolation(x0, x1, width, grid.shape[1])
+        values: npt.NDArray[np.float32] = rows @ grid @ columns.T
+        yield values, [left, top, left + values.shape[1], top + values.shape[0]]
 
 
 def _interpolation(start: float, end: float, limit: int, cells: int) -> tuple[int, npt.NDArray[np.float32]]:
