@@ -68,6 +68,30 @@ def paired_differences(one: Resampled, other: Resampled) -> Resampled:
     )
 
 
+def differences(one: dict[str, Any], other: dict[str, Any], mine: Resampled, its: Resampled) -> dict[str, Any]:
+    """Differences ``one - other`` of each metric, with 95% intervals from the same resampled images for both.
+
+    Returns:
+        ``differences``: metric -> ``difference``, ``low``, ``high``; ``per_category_differences``: name -> the same.
+    """
+    ends = intervals(paired_differences(mine, its))
+
+    def table(these: dict[str, float], those: dict[str, float], limits: dict[str, Any]) -> dict[str, Any]:
+        return {
+            name: {"difference": these[name] - those[name], "low": limits[name][0], "high": limits[name][1]}
+            for name in BY_NAME
+        }
+
+    per_category = {
+        name: table(metrics, other["per_category"][name], ends["per_category"][name])
+        for name, metrics in one["per_category"].items()
+    }
+    return {
+        "differences": table(one["metrics"], other["metrics"], ends["metrics"]),
+        "per_category_differences": per_category,
+    }
+
+
 def _intervals(values: Mapping[str, FloatArray]) -> dict[str, Interval]:
     return {name: percentiles(samples) for name, samples in values.items()}
 

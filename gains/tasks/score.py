@@ -1,18 +1,16 @@
 """``gains score``: any tool's predictions against a ground truth."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
 
 from gains.errors import InputError
-from gains.metrics.bootstrap import LEVEL, Resampled, draw_weights, intervals, paired_differences, resample
-from gains.metrics.evaluator import InstanceSegmentationEvaluator
-from gains.metrics.names import BY_NAME, MAIN
+from gains.metrics.bootstrap import LEVEL, differences, draw_weights, intervals, resample
+from gains.metrics.names import MAIN
 from gains.metrics.sources import read_ground_truth, read_predictions
 from gains.metrics.sources.label_files import PAGES, LabelReading
-from gains.metrics.sources.sets import GroundTruth, Predictions
+from gains.metrics.sources.scored import filled, scored_images
 from gains.metrics.subregions import arrangement_rows
 from gains.metrics.summary import per_image
 from gains.metrics.table import print_arrangement, print_table
@@ -97,60 +95,6 @@ def check_settings(config: DictConfig) -> None:
                 )
 
 
-def scored_images(truth: GroundTruth, files: Mapping[str, Predictions], images: str) -> tuple[GroundTruth, list[str]]:
-    """The images that are scored, and notes on those that predictions do not name.
-
-    Args:
-        truth: all images.
-        files: predictions of some of them by the setting that gave them; all are scored on the same images.
-        images: ``all``, or ``predicted`` to leave out those that none of the files names.
-
-    Raises:
-        InputError: if no image would be left.
-    """
-    named = set[int]().union(*(each.predicted for each in files.values()))
-    notes = []
-    if images == "predicted" and named != set(truth.names):
-        if not named:
-            raise InputError(
-                f"images=predicted: the predictions name no image of {truth.path}; nothing is left to score"
-            )
-        left_out = [name for number, name in truth.names.items() if number not in named]
-        notes.append(f"{len(left_out)} images without predictions are left out: {_some(left_out)}")
-        truth = truth.only(named)
-    for setting, each in files.items():
-        missing = [name for number, name in truth.names.items() if number not in each.predicted]
-        if missing:
-            of = f" in {setting}" if len(files) > 1 else ""
-            remedy = "" if images == "predicted" else " (images=predicted leaves out those that no file names)"
-            notes.append(
-                f"{len(missing)} images have no prediction{of}, all they hold is counted as missed: "
-                f"{_some(missing)}{remedy}"
-            )
-    return truth, notes
-
-
-def _some(names: list[str]) -> str:
-    """The first names of a list."""
-    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
-
-
-def filled(
-    truth: GroundTruth,
-    predictions: Predictions,
-    max_detections: int,
-    score_threshold: float,
-    arrangement: bool = False,
-) -> InstanceSegmentationEvaluator:
-    """An evaluator that has seen every image of the ground truth, and how its instances lie if asked to."""
-    if not truth.names:
-        raise InputError(f"{truth.path} lists no images; there is nothing to score")
-    evaluator = InstanceSegmentationEvaluator(truth.categories, max_detections, score_threshold, arrangement)
-    for image_id, instances in truth.instances.items():
-        evaluator.update([predictions.instances[image_id].entry(image_id)], [instances.entry(image_id)])
-    return evaluator
-
-
 def choose_threshold(config: DictConfig) -> dict[str, Any]:
     """The score threshold that is best on the validation files, with the metric at each threshold tried."""
     reading = LabelReading(config.components, config.pages)
@@ -167,28 +111,4 @@ def choose_threshold(config: DictConfig) -> dict[str, Any]:
         "ground_truth": config.validation_ground_truth,
         "predictions": config.validation_predictions,
         "curve": [{"score_threshold": threshold, "value": value} for threshold, value in curve.items()],
-    }
-
-
-def differences(one: dict[str, Any], other: dict[str, Any], mine: Resampled, its: Resampled) -> dict[str, Any]:
-    """Differences ``one - other`` of each metric, with 95% intervals from the same resampled images for both.
-
-    Returns:
-        ``differences``: metric -> ``difference``, ``low``, ``high``; ``per_category_differences``: name -> the same.
-    """
-    ends = intervals(paired_differences(mine, its))
-
-    def table(these: dict[str, float], those: dict[str, float], limits: dict[str, Any]) -> dict[str, Any]:
-        return {
-            name: {"difference": these[name] - those[name], "low": limits[name][0], "high": limits[name][1]}
-            for name in BY_NAME
-        }
-
-    per_category = {
-        name: table(metrics, other["per_category"][name], ends["per_category"][name])
-        for name, metrics in one["per_category"].items()
-    }
-    return {
-        "differences": table(one["metrics"], other["metrics"], ends["metrics"]),
-        "per_category_differences": per_category,
     }

@@ -2,7 +2,6 @@
 
 import math
 import signal
-from pathlib import Path
 
 import pytorch_lightning as pl
 import torch
@@ -11,9 +10,7 @@ from pytorch_lightning.callbacks import Timer
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from gains.comparison.collect import CURVES
-from gains.errors import InputError
-from gains.models.checkpoint import load_network, read_checkpoint
-from gains.models.released import released
+from gains.models.checkpoint import load_network
 from gains.reports.curves import plot_losses
 from gains.tasks import processes
 from gains.tasks.build import build_datamodule, build_module, prepared_annotations
@@ -26,7 +23,8 @@ from gains.tasks.splits import adapt_to_splits, evaluated_split
 from gains.tasks.tracking import begin_tracking, end_tracking, set_mode
 from gains.tasks.trainer import build_trainer, set_device_and_precision
 from gains.tasks.tuning import check_tuning, tune
-from gains.training.checkpoints import LAST, OLDER, BestCheckpoint
+from gains.training.checkpoints import LAST, BestCheckpoint
+from gains.training.kept import after_restart, best_checkpoint, resume_from
 from gains.training.module import InstanceSegmentation
 from gains.training.stopping import Stopped
 
@@ -38,7 +36,7 @@ def run(config: DictConfig) -> float:
     pl.seed_everything(config.seed, workers=True, verbose=False)
     for note in [*set_device_and_precision(config), *set_mode(config)]:
         print(note)
-    resume = after_restart(folder) or resume_from(config.checkpoint, folder)
+    resume = (after_restart(folder) if processes.restarted() else None) or resume_from(config.checkpoint, folder)
     goes_on = processes.restarted() or (resume is not None and run_of(resume) == folder.resolve())
     check_unused(folder, goes_on)
     annotations = prepared_annotations(config.dataset)
@@ -107,60 +105,3 @@ def training_seconds(trainer: pl.Trainer) -> float | None:
     """How long the training loop ran, the time before a resume included; None without its timer callback."""
     timers = [callback for callback in trainer.callbacks if isinstance(callback, Timer)]  # type: ignore[attr-defined]
     return timers[0].time_elapsed("train") if timers else None
-
-
-def after_restart(folder: Path) -> str | None:
-    """The last checkpoint of this very run, where torchrun has started it again after a process died."""
-    saved = any((folder / "checkpoints" / name).is_file() for name in (LAST, OLDER))
-    return str(whole_last(folder / "checkpoints")) if saved and processes.restarted() else None
-
-
-def resume_from(checkpoint: str | None, folder: Path) -> str | None:
-    """The checkpoint to go on from.
-
-    Args:
-        checkpoint: a path; ``last`` for the newest ``last.ckpt`` among the runs beside this one; None to start anew.
-        folder: of this run.
-
-    Raises:
-        InputError: if there is none, or it is not a checkpoint of this application.
-    """
-    if checkpoint is None:
-        return None
-    if checkpoint != "last":
-        if released(checkpoint):
-            raise InputError(
-                f"checkpoint={checkpoint} would go on with a stopped run, which a released model is not; "
-                f"to start from its weights: model.weights={checkpoint}"
-            )
-        read_checkpoint(checkpoint)
-        return checkpoint
-    runs = {file.parent for name in (LAST, OLDER) for file in folder.parent.glob(f"*/checkpoints/{name}")}
-    if not runs:
-        raise InputError(f"checkpoint=last: no earlier run under {folder.parent} has a checkpoints/{LAST}")
-    newest = max(runs, key=lambda place: max(file.stat().st_mtime for file in place.glob("last*.ckpt")))
-    return str(whole_last(newest))
-
-
-def whole_last(checkpoints: Path) -> Path:
-    """The last checkpoint of a run, or the one before where that is damaged or missing, which is then said.
-
-    Raises:
-        InputError: if neither can be read.
-    """
-    last, older = checkpoints / LAST, checkpoints / OLDER
-    try:
-        read_checkpoint(last)
-    except InputError as error:
-        if not older.is_file():
-            raise
-        print(f"{error}; going on from the one before, {older}")
-        read_checkpoint(older)
-        return older
-    return last
-
-
-def best_checkpoint(folder: Path) -> Path:
-    """The run's best checkpoint by validation, or the last where no validation took place."""
-    best = folder / "checkpoints" / "best.ckpt"
-    return best if best.is_file() else folder / "checkpoints" / "last.ckpt"

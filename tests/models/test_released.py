@@ -17,7 +17,7 @@ from gains.models.checkpoint import load_network
 from gains.models.released import cache_folder, find_released, locate, released_models
 from gains.prediction.predictor import load_model
 from gains.tasks import models as task
-from gains.tasks.train import resume_from
+from gains.training.kept import resume_from
 
 SHA = "0" * 64
 
