@@ -28,13 +28,22 @@ def write_json(path: str | Path, content: Any) -> None:
 
 
 def write_csv(path: str | Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write rows with the keys of the first as header, whole or not at all. NaN becomes an empty cell."""
+    """Write rows with the keys of the first as header, whole or not at all. NaN becomes an empty cell.
+
+    Fractions have four digits behind the point: they are for people to read, and files for programs are JSON.
+    """
     with replacing(Path(path)) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]) if rows else [])
         writer.writeheader()
         for row in rows:
             plain: dict[str, Any] = to_plain(row)
-            writer.writerow({key: cell(value) if isinstance(value, str) else value for key, value in plain.items()})
+            writer.writerow({key: _shown(value) for key, value in plain.items()})
+
+
+def _shown(value: Any) -> Any:
+    if isinstance(value, float):
+        return round(value, 4)
+    return cell(value) if isinstance(value, str) else value
 
 
 def to_plain(value: Any) -> Any:

@@ -97,5 +97,5 @@ def _cell(value: float | None, interval: Sequence[float | None] | None, separato
         return "-"
     text = f"{value:{sign}z.4f}"
     if interval and all(end is not None and not math.isnan(end) for end in interval):
-        text += f"{separator}\\[{interval[0]:{sign}z.3f}, {interval[1]:{sign}z.3f}]"
+        text += f"{separator}\\[{interval[0]:{sign}z.4f}, {interval[1]:{sign}z.4f}]"
     return text

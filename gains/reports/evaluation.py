@@ -229,4 +229,4 @@ def _columns(results: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
 
 
 def _metric(value: float | None) -> str:
-    return "-" if value is None or math.isnan(value) else f"{value:.3f}"
+    return "-" if value is None or math.isnan(value) else f"{value:.4f}"

@@ -44,7 +44,7 @@ def test_the_table_shows_thresholds_categories_and_notes_whole(width: int) -> No
     (line,) = [line for line in text.splitlines() if line.strip().startswith("AJI standard")]
     assert line.split()[2:4] == [">=", "0.35"]
     assert "0.5000" in line
-    assert "[0.250, 0.750]" in text
+    assert "[0.2500, 0.7500]" in text
     assert "nucleus" in text
     assert "best 150" in text
     assert "something [to] know" in text

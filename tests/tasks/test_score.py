@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -67,13 +68,15 @@ def test_files_and_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert min(ious) <= low < metrics["aji"] < high <= max(ious)
     rows = list(csv.DictReader((tmp_path / "out" / "per_image.csv").open()))
     assert [row["file_name"] for row in rows] == ["1.png", "2.png", "3.png", "4.png"]
-    assert [float(row["aji"]) for row in rows] == pytest.approx(ious)
+    assert [row["aji"] for row in rows] == [str(round(iou, 4)) for iou in ious]
+    assert all(len(value.partition(".")[2]) <= 4 for row in rows for name, value in row.items() if name != "file_name")
     files = ["arrangement.csv", "per_image.csv", "results.json"]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == files
     printed = capsys.readouterr().out
     assert "AJI standard" in printed
     assert ">= 0.5" in printed
     assert f"{metrics['aji']:.4f}" in printed
+    assert re.search(r"0\.\d{4}\s+\[0\.\d{4}, 0\.\d{4}\]", printed)
 
 
 def test_comparison_is_of_these_minus_the_other(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
