@@ -18,7 +18,7 @@ from gains.napari.segmentation import Segmentation, Stopped
 from gains.prediction.result import Prediction
 
 FILE = "checkpoint file"
-AS_TRAINED = "as trained"
+AS_TRAINED, ESTIMATED = "as trained", "estimated"
 MICROMETRES = {"micrometer": 1.0, "nanometer": 1e-3, "millimeter": 1e3}
 HINT = "paint and erase in the labels layers; hidden ones are not saved"
 
@@ -51,8 +51,8 @@ class SegmentWidget(Container):  # type: ignore[misc]  # napari is an extra, of 
                 *(self.run_button, self.cancel_button, self.progress, self.folder, self.save_button, self.status),
             ]
         )
-        for number in (self.diameter, self.threshold, self.tile):
-            number.native.setSpecialValueText(AS_TRAINED)
+        for number, unset in ((self.diameter, ESTIMATED), (self.threshold, AS_TRAINED), (self.tile, AS_TRAINED)):
+            number.native.setSpecialValueText(unset)
         self.tile.native.setDecimals(0)
         self.status.native.setWordWrap(True)
         self.model.changed.connect(self._show_file)
