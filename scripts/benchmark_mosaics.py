@@ -1,0 +1,67 @@
+"""Mosaics of generated images, whose instances are known, for benchmarks of large and of dense images."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from pycocotools import mask as coco_mask
+from scipy.optimize import linear_sum_assignment
+
+from gains.data.source import ImageRecord
+from gains.data.synthetic.overlapping_cells import OverlappingCells
+from gains.rle import RLE, decode_crop, encode_crop
+
+SEED = 7001
+"""Of the images; the shipped model learned from others."""
+
+
+@dataclass(frozen=True)
+class Mosaic:
+    """Images laid side by side.
+
+    Attributes:
+        pixels: ``(H, W)`` uint8.
+        masks: of all instances, at the size of the mosaic.
+        labels: of each, from 1.
+    """
+
+    pixels: npt.NDArray[np.uint8]
+    masks: list[RLE]
+    labels: list[int]
+
+
+def mosaic_of(records: Sequence[ImageRecord], columns: int, categories: Sequence[str]) -> Mosaic:
+    """Lay square images of one size side by side, row after row."""
+    side = len(records[0].pixels)
+    size = (-(-len(records) // columns) * side, columns * side)
+    pixels = np.zeros(size, np.uint8)
+    masks, labels = [], []
+    for index, record in enumerate(records):
+        y, x = side * (index // columns), side * (index % columns)
+        pixels[y : y + side, x : x + side] = record.pixels
+        for instance in record.instances:
+            crop, (x0, y0, x1, y1) = decode_crop(instance.mask)
+            masks.append(encode_crop(crop, (x0 + x, y0 + y, x1 + x, y1 + y), size))
+            labels.append(list(categories).index(instance.category) + 1)
+    return Mosaic(pixels, masks, labels)
+
+
+def mosaic_of_cells(across: int, cells: tuple[int, int], side: int = 256, seed: int = SEED) -> Mosaic:
+    """``across`` x ``across`` generated images of that side, each with so many cells (fewest, most) and their nuclei."""
+    source = OverlappingCells(across**2, side, seed, cells, max_overlap=0.4)
+    return mosaic_of(list(islice(source, across**2)), across, source.categories)
+
+
+def best_ious(found: Sequence[RLE], labels: Sequence[int], truth: Sequence[RLE], own: Sequence[int]) -> Any:
+    """IoU ``(N,)`` of each true instance with the found one that it is given, one to one, within its category; else 0."""
+    if not found or not truth:
+        return np.zeros(len(truth))
+    iou = np.array(coco_mask.iou(list(truth), list(found), [0] * len(found))).reshape(len(truth), len(found))  # type: ignore[arg-type]
+    iou[np.array(own)[:, None] != np.array(labels)] = 0
+    rows, columns = linear_sum_assignment(-iou)
+    best = np.zeros(len(truth))
+    best[rows] = iou[rows, columns]
+    return best
