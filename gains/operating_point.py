@@ -23,6 +23,9 @@ Of crossing chromosomes 7.6 % have a neighbour whose box overlaps theirs by more
 CANDIDATES = 1.5
 """Before NMS on masks up to that many times ``max_detections`` boxes get a mask: what it costs, at most."""
 
+FIRST_IOU = 0.5
+"""Boxes that overlap by more are mostly copies of one object; of too many, the best of each comes first."""
+
 
 @dataclass(frozen=True)
 class OperatingPoint:
@@ -76,17 +79,31 @@ class OperatingPoint:
             raise InputError(f"{unknown[0]} is no setting of the operating point; it has {', '.join(SETTINGS)}")
         return replace(self, **{name: value for name, value in settings.items() if value is not None})
 
+    @property
+    def sure_places(self) -> int:
+        """How many boxes that NMS at :data:`FIRST_IOU` would keep are kept before any other, whatever their scores."""
+        return 0
+
     def candidates(self) -> "OperatingPoint":
         """The point at which a network looks for detections whose masks are to be compared afterwards."""
         if self.nms == "box":
             return self
         loose = max(self.nms_iou, LOOSE_IOU)
         most = math.ceil(CANDIDATES * self.max_detections)
-        return replace(self, nms="box", nms_iou=loose, nms_across_categories=False, max_detections=most)
+        return Candidates(self.min_score, self.score_threshold, "box", loose, max_detections=most)
 
     def to_plain(self) -> dict[str, Any]:
         """The values by name, as a checkpoint holds them."""
         return asdict(self)
+
+
+class Candidates(OperatingPoint):
+    """Keeps boxes whose masks are to be compared: copies of one object do not take the places of others."""
+
+    @property
+    def sure_places(self) -> int:
+        """As many as will be kept in the end."""
+        return int(self.max_detections / CANDIDATES)
 
 
 SETTINGS = tuple(field.name for field in fields(OperatingPoint))

@@ -1,7 +1,8 @@
 """Speed and memory, each as a ratio to a named baseline of the same run; ``method``: what GAInS adds to Mask R-CNN.
 
-python scripts/benchmark.py gamm|metrics|train_step|inference|models|predict|pipeline|estimate|data|stitching|nms|dense|scale
-    [--output FILE] [--device cpu|cuda]
+python scripts/benchmark.py gamm|metrics|train_step|inference|models|predict|pipeline|estimate|data|stitching|nms|
+    dense|scale
+        [--output FILE] [--device cpu|cuda]
 python scripts/benchmark.py method [--seeds 1,2,3] [--output FILE]
 python scripts/benchmark.py anchor [--steps 500] [--output FILE]   # beside a plain torchvision Mask R-CNN
 """

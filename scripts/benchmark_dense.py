@@ -1,6 +1,6 @@
 """Dense images: what a fixed cap on proposals loses, and what it costs to let it follow the data.
 
-Run as ``python scripts/benchmark.py dense``. Mosaics of generated cells, each shown to the network whole and at the size
+Run as ``python scripts/benchmark.py dense``. Mosaics of generated cells, each shown to the network whole, at the size
 of objects that it learned from, once with 300 proposals as ``model/size=small`` had them whatever ``max_detections``
 said, and once with as many as the instances that may be kept ask for. The same weights (``checkpoint=cells``),
 the same ``max_detections``, above the number of instances.

@@ -50,16 +50,17 @@ def mosaic_of(records: Sequence[ImageRecord], columns: int, categories: Sequence
 
 
 def mosaic_of_cells(across: int, cells: tuple[int, int], side: int = 256, seed: int = SEED) -> Mosaic:
-    """``across`` x ``across`` generated images of that side, each with so many cells (fewest, most) and their nuclei."""
+    """``across`` x ``across`` generated images of that side, each with ``cells`` (fewest, most) and their nuclei."""
     source = OverlappingCells(across**2, side, seed, cells, max_overlap=0.4)
     return mosaic_of(list(islice(source, across**2)), across, source.categories)
 
 
 def best_ious(found: Sequence[RLE], labels: Sequence[int], truth: Sequence[RLE], own: Sequence[int]) -> Any:
-    """IoU ``(N,)`` of each true instance with the found one that it is given, one to one, within its category; else 0."""
+    """IoU ``(N,)`` of each true instance with the found one that becomes its own, of its category; 0 without one."""
     if not found or not truth:
         return np.zeros(len(truth))
-    iou = np.array(coco_mask.iou(list(truth), list(found), [0] * len(found))).reshape(len(truth), len(found))  # type: ignore[arg-type]
+    overlaps: Any = coco_mask.iou(list(truth), list(found), [0] * len(found))
+    iou = np.array(overlaps).reshape(len(truth), len(found))
     iou[np.array(own)[:, None] != np.array(labels)] = 0
     rows, columns = linear_sum_assignment(-iou)
     best = np.zeros(len(truth))

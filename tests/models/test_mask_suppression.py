@@ -65,6 +65,17 @@ def test_the_cap_comes_after_the_suppression(network: Any) -> None:
     assert scores(network, nms="mask", max_detections=1) == [0.9]
 
 
+def test_copies_of_one_object_do_not_take_the_places_of_others() -> None:
+    copies = torch.tensor([[8.0, 8, 40, 40]]) + torch.tensor([[2.0, 0, 2, 0]]) * torch.arange(6)[:, None]
+    boxes = torch.cat([copies, torch.tensor([[46.0, 46, 60, 60], [2, 46, 12, 60]])])
+    scores = torch.linspace(0.9, 0.2, len(boxes))
+    point = OperatingPoint(nms="mask", max_detections=3).candidates()
+    kept = keep_detections(point, boxes[:, None], scores[:, None], (SIDE, SIDE))
+    assert point.max_detections == 5
+    assert kept["roi"].tolist() == [0, 1, 2, 6, 7], "two of the six copies, and both other objects"
+    assert (kept["scores"].diff() < 0).all()
+
+
 @pytest.mark.parametrize("name", ["cascade_rcnn_b", "condinst", "donet", "fastinst", "mask_scoring_rcnn", "pointrend"])
 def test_every_kind_of_method_takes_it(build: Callable[..., nn.Module], name: str) -> None:
     torch.manual_seed(1)

@@ -10,7 +10,7 @@ from torchvision.ops import batched_nms, clip_boxes_to_image, remove_small_boxes
 from gains.contract import Detections, Rows
 from gains.masks import InstanceCrops
 from gains.models.parts.full_image_masks import FullImageMasks
-from gains.operating_point import OperatingPoint
+from gains.operating_point import FIRST_IOU, OperatingPoint
 from gains.suppression import mask_nms
 
 
@@ -18,7 +18,7 @@ def keep_detections(point: OperatingPoint, boxes: Tensor, probabilities: Tensor,
     """Keep the detections of one image.
 
     Args:
-        point: its ``min_score``, ``nms_iou`` and ``max_detections``.
+        point: its ``min_score``, ``nms_iou``, ``max_detections`` and ``sure_places``.
         boxes: ``(R, K, 4)`` decoded box of every RoI and foreground class.
         probabilities: ``(R, K)`` foreground class probabilities.
         size: image ``(height, width)`` to clip to.
@@ -32,8 +32,23 @@ def keep_detections(point: OperatingPoint, boxes: Tensor, probabilities: Tensor,
     chosen = clip_boxes_to_image(boxes[roi, category], size)
     solid = remove_small_boxes(chosen, min_size=1e-2)
     chosen, scores, category, roi = chosen[solid], scores[solid], category[solid], roi[solid]
-    keep = batched_nms(chosen.float(), scores.float(), category, point.nms_iou)[: point.max_detections]
+    keep = batched_nms(chosen.float(), scores.float(), category, point.nms_iou)
+    if len(keep) > point.max_detections and point.sure_places:
+        keep = keep[_places(point, chosen[keep], scores[keep], category[keep])]
+    keep = keep[: point.max_detections]
     return {"boxes": chosen[keep], "labels": category[keep] + 1, "scores": scores[keep], "roi": roi[keep]}
+
+
+def _places(point: OperatingPoint, boxes: Tensor, scores: Tensor, category: Tensor) -> Tensor:
+    """Which of more boxes than there are places are kept, in their order.
+
+    Sure of a place are the best of those that NMS on boxes would keep: copies of one object, each a little off, would
+    else take the places of others. The rest goes by score.
+    """
+    first = batched_nms(boxes.float(), scores.float(), category, FIRST_IOU)[: point.sure_places]
+    later = torch.ones(len(boxes), dtype=torch.bool, device=boxes.device)
+    later[first] = False
+    return torch.cat([first, later.nonzero()[:, 0]])[: point.max_detections].sort().values
 
 
 def suppress_masks(found: Detections, point: OperatingPoint) -> Detections:
