@@ -3,8 +3,6 @@
 import ast
 from pathlib import Path
 
-import pytest
-
 import gains
 
 ROOT = Path(gains.__file__).parent
@@ -83,7 +81,7 @@ def test_no_circle_of_files() -> None:
     assert edges == {}
 
 
-@pytest.mark.parametrize("name", ["train", "eval", "predict", "prepare", "score", "compare", "sweep", "models"])
-def test_tasks_are_short(name: str) -> None:
+def test_tasks_are_short() -> None:
     """A task composes, builds, runs and returns; what it does lies in the rooms below."""
-    assert len((ROOT / "tasks" / f"{name}.py").read_text().splitlines()) < 200
+    lengths = {path.name: len(path.read_text().splitlines()) for path in (ROOT / "tasks").glob("*.py")}
+    assert {name: length for name, length in lengths.items() if length >= 130} == {}

@@ -24,7 +24,8 @@ from gains.errors import InputError
 from gains.export.export import Export
 from gains.export.formats import FORMATS, Format
 from gains.files import replacing
-from gains.tasks import predict, units
+from gains.prediction import units
+from gains.tasks import predict
 from helpers.predicting import configured, write_images
 
 ALL = list(FORMATS)
@@ -291,7 +292,7 @@ def test_killed_by_a_signal(settings: dict[str, Any], number: signal.Signals) ->
 import sys; sys.path[:0] = [{str(Path(__file__).parents[1])!r}]
 from gains.prediction.folder import alone_in
 from gains.prediction.inputs import find_images, page_name
-from gains.tasks import predict, units
+from gains.tasks import predict
 from omegaconf import OmegaConf
 predict.run(OmegaConf.create({OmegaConf.to_container(configured(**settings, batch_size=1))!r}))
 """

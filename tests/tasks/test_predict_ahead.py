@@ -15,8 +15,9 @@ from omegaconf import OmegaConf
 
 from gains.errors import InputError
 from gains.export.formats import FORMATS
+from gains.prediction import units
 from gains.prediction.folder import save_image
-from gains.tasks import predict, units
+from gains.tasks import predict
 from helpers.predicting import configured, write_images
 
 

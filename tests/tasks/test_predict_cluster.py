@@ -14,8 +14,8 @@ distributed = pytest.importorskip("distributed")
 
 from gains.errors import InputError  # noqa: E402
 from gains.prediction.inputs import Source  # noqa: E402
+from gains.prediction.units import divide  # noqa: E402
 from gains.tasks import predict  # noqa: E402
-from gains.tasks.units import divide  # noqa: E402
 from helpers.predicting import configured, write_images  # noqa: E402
 
 COUNT = 12
