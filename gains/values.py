@@ -75,6 +75,7 @@ LENGTHS = {
 ONE_OF = {
     "logger.mode": ("online", "offline", "disabled"),
     "tune_metric": ("aji", "f1_50"),
+    "validate_on": ("val", "train"),
     "dataset.intensity": ("full_range", "percentile"),
     "dataset.gamm.variant": ("isbi", "chromosome", "nuclei"),
     "dataset.gamm.statistic": ("reference", "circular"),

@@ -74,6 +74,7 @@ class InstanceDataModule(pl.LightningDataModule):
         self.num_workers = num_workers
         self.run_seed = run_seed
         self.position = (0, 0)
+        self.validated = "val"  # the split; another one where a run is to be validated on what it trains on
 
     def start(self, epoch: int, batches: int) -> None:
         """Let training begin in an epoch (from 0) of which some batches are done."""
@@ -134,7 +135,7 @@ class InstanceDataModule(pl.LightningDataModule):
 
     def val_dataloader(self) -> DataLoader[tuple[Tensor, Target]]:
         """Validation images."""
-        return self.evaluation_dataloader("val")
+        return self.evaluation_dataloader(self.validated)
 
     def test_dataloader(self) -> DataLoader[tuple[Tensor, Target]]:
         """Test images."""

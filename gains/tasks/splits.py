@@ -27,10 +27,13 @@ def evaluated_split(config: DictConfig, datamodule: InstanceDataModule) -> str |
 
 
 def adapt_to_splits(config: DictConfig, datamodule: InstanceDataModule) -> list[str]:
-    """Leave validation out where there is nothing to validate on.
+    """Leave validation out where there is nothing to validate on, or take the training images on request.
 
     Returns:
-        A line on each part of a run that is left out.
+        A line on each part of a run that is left out, or is not what it seems.
+
+    Raises:
+        InputError: if training images are to stand in for validation images that are there.
     """
     notes = []
     annotations = datamodule.annotations
@@ -39,7 +42,15 @@ def adapt_to_splits(config: DictConfig, datamodule: InstanceDataModule) -> list[
         why = f"all {len(crowd)} annotations are crowd regions" if len(crowd) else "they have no annotation"
         remedy = "; prepare with dataset.crowd=instances if these are objects" if len(crowd) else ""
         notes.append(f"nothing to learn in the training images: {why}{remedy}")
-    if not datamodule.splits.get("val"):
+    val = datamodule.splits.get("val")
+    if config.validate_on == "train":
+        if val:
+            raise InputError(f"validate_on=train: {annotations.root} has {len(val)} validation images; take them (val)")
+        datamodule.validated = "train"
+        notes.append(
+            "validated on the training images (validate_on=train): such numbers say nothing about other images"
+        )
+    elif not val:
         with open_dict(config):
             config.trainer.limit_val_batches = 0
         notes.append("no validation images: the last checkpoint is kept, not the best")

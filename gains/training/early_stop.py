@@ -37,7 +37,8 @@ class EarlyStop(pl.Callback):
             InputError: without validation images.
         """
         datamodule = trainer.datamodule  # type: ignore[attr-defined]
-        if stage == TrainerFn.FITTING and isinstance(datamodule, InstanceDataModule) and not datamodule.splits["val"]:
+        ours = isinstance(datamodule, InstanceDataModule)
+        if stage == TrainerFn.FITTING and ours and not datamodule.splits[datamodule.validated]:
             raise InputError(
                 "callbacks=early_stop ends a run by its validation images, and there are none; see dataset.ratios, "
                 "or take callbacks=default"

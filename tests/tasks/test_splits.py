@@ -9,6 +9,7 @@ from gains.data.datamodule import InstanceDataModule
 from gains.data.dataset import load_annotations
 from gains.data.splits import split_by_ratio
 from gains.errors import InputError
+from gains.models.checkpoint import load_network
 from gains.tasks.splits import adapt_to_splits
 from helpers.drawing_network import prepare_noise
 from helpers.training import run_train
@@ -74,6 +75,22 @@ def test_what_few_images_are_advised_is_what_trains(
     assert said == ["no validation images: the last checkpoint is kept, not the best"]
 
 
+def test_one_image_is_validated_on_itself_on_request(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root, folder = prepare_noise(tmp_path / "one", 1, (1, 0, 0)), tmp_path / "run"
+    run_train(root, folder, "validate_on=train")
+    assert (folder / "checkpoints/best.ckpt").is_file()
+    said = capsys.readouterr().out
+    assert "validated on the training images (validate_on=train)" in said
+    assert "the last checkpoint is kept" not in said
+    assert load_network(folder / "checkpoints/best.ckpt")[1].data.splits["val"] == []  # type: ignore[union-attr]
+
+
+def test_training_images_never_stand_in_for_validation_images_that_are_there(tmp_path: Path) -> None:
+    root = prepare_noise(tmp_path / "two", 2, (1, 1, 0))
+    with pytest.raises(InputError, match="has 1 validation images"):
+        run_train(root, tmp_path / "run", "validate_on=train")
+
+
 def test_two_images_train_and_validate(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     run_train(prepare_noise(tmp_path / "two", 2, (1, 1, 0)), folder)
@@ -88,7 +105,7 @@ def test_nothing_to_learn_is_said(tmp_path: Path, crowd: bool, said: str) -> Non
     content["annotations"] = [entry | {"iscrowd": 1} for entry in kept]
     (root / "annotations.json").write_text(json.dumps(content))
     datamodule = InstanceDataModule(load_annotations(root))
-    config = OmegaConf.create({"split": None, "trainer": {}})
+    config = OmegaConf.create({"split": None, "validate_on": "val", "trainer": {}})
     [note] = adapt_to_splits(config, datamodule)
     assert said in note
     assert ("dataset.crowd=instances" in note) == crowd
