@@ -31,6 +31,7 @@ PALETTE = np.array(
 """Colours of instances: apart in hue, and visible on black as on white."""
 
 SHOWN_SIDE = 400  # smaller images are enlarged by a whole factor until their longer side is at least this
+MOST_ENLARGED = 32  # but no further: smoothing outlines of an image of one pixel would take half a minute
 NEAR = 4  # pixels between two boxes below which their instances get different colours
 FILL, STRIPE_FILL = 0.28, 0.5  # opacity of an instance's area, and of its stripes where instances overlap
 SMOOTHING = 0.6  # of enlarged outlines, standard deviation in pixels of the image
@@ -160,7 +161,7 @@ def save_image(path: Path, picture: npt.NDArray[Any]) -> None:
 
 def zoom_of(image: npt.NDArray[Any]) -> int:
     """Whole factor by which an image is enlarged for legibility."""
-    return max(1, -(-SHOWN_SIDE // max(1, *map(int, image.shape[:2]))))
+    return min(MOST_ENLARGED, max(1, -(-SHOWN_SIDE // max(1, *map(int, image.shape[:2])))))
 
 
 def enlarge(image: npt.NDArray[Any], zoom: int) -> Picture:

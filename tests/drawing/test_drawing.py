@@ -141,7 +141,7 @@ def test_an_empty_mask_among_others_is_skipped() -> None:
 
 
 def test_small_images_are_enlarged_by_a_whole_factor_and_large_ones_are_not() -> None:
-    for side, shown in [(64, 448), (192, 576), (400, 400), (1000, 1000)]:
+    for side, shown in [(64, 448), (192, 576), (400, 400), (1000, 1000), (1, 32)]:
         none = InstanceCrops.from_crops([], torch.zeros(0, 4), (side, side))
         assert draw_instances(np.zeros((side, side), np.uint8), none).shape == (shown, shown, 3)
 

@@ -8,6 +8,7 @@ from gains.models.parts.normaliser import over_processes
 from helpers.two_processes import WORK, shared_gradients
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", list(WORK))
 def test_two_processes_learn_what_one_with_the_whole_batch_does(name: str, tmp_path: Path) -> None:
     if not distributed.is_gloo_available():

@@ -39,7 +39,7 @@ def found_again(masks: InstanceCrops, tile: int, overlap: int) -> bool:
     return truth == sorted(found.mask(index).tobytes() for index in range(len(found)))
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=4, deadline=None)
 @example(493, 64, 14)  # the mean of a disk rounds differently in a tile
 @given(st.integers(0, 2**31), st.integers(64, 128), st.integers(12, 60))
 def test_tiled_and_whole_predictions_are_equal(seed: int, tile: int, overlap: int) -> None:

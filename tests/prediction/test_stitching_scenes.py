@@ -73,8 +73,11 @@ def test_a_large_scene_of_everything_at_once() -> None:
 
 @pytest.mark.parametrize(
     "detector",
-    [Detector(), Detector(least_share=0.1), Detector(least_share=0.1, jitter=1, early=2)],
-    ids=["perfect", "under a tenth undetected", "outlines move"],
+    [
+        pytest.param(Detector(), id="perfect"),
+        pytest.param(Detector(least_share=0.1), id="under a tenth undetected", marks=pytest.mark.slow),
+        pytest.param(Detector(least_share=0.1, jitter=1, early=2), id="outlines move", marks=pytest.mark.slow),
+    ],
 )
 def test_a_mosaic_of_crowded_cells_keeps_everyone(detector: Detector) -> None:
     """150 cells and nuclei over each other on 5 x 5 tiles."""

@@ -19,12 +19,11 @@ from helpers.blob_finder import blob_predictor
 EXPORTS = [
     "mask_rcnn",
     "gains",
-    "mask_scoring_rcnn",
-    "pisa",
-    "cascade_rcnn",
     "htc",
-    "occlusion_rcnn",
-    "donet",
+    *(
+        pytest.param(name, marks=pytest.mark.slow)
+        for name in ("mask_scoring_rcnn", "pisa", "cascade_rcnn", "occlusion_rcnn", "donet")
+    ),
 ]
 SIZE = (64, 96)
 TINY = [

@@ -284,7 +284,7 @@ def test_killed_between_any_two_files(
         assert content(output) == reference
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGTERM, marks=pytest.mark.slow), signal.SIGKILL])
 def test_killed_by_a_signal(settings: dict[str, Any], number: signal.Signals) -> None:
     """A real process, stopped once the first image is done."""
     write_images(Path(settings["input"]), 16)

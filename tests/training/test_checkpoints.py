@@ -94,6 +94,7 @@ WholeCheckpoints().save_checkpoint({"weights": torch.rand(1_000_000)}, sys.argv[
 """
 
 
+@pytest.mark.slow
 def test_full_disk_is_one_line_and_leaves_what_was_there(tmp_path: Path) -> None:
     for number in (1, 2):
         WholeCheckpoints().save_checkpoint({"global_step": number}, tmp_path / LAST)

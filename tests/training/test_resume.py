@@ -52,7 +52,7 @@ def equal(first: Path, second: Path) -> bool:
     [
         {"workers": 0},
         {"workers": 1, "minutes": 0},
-        {"workers": 2, "minutes": 0},
+        pytest.param({"workers": 2, "minutes": 0}, marks=pytest.mark.slow),
         {"accumulate_grad_batches": 2, "minutes": 0},
         {"max_steps": -1, "max_epochs": 3, "val_check_interval": 0.5, "minutes": 0},
         {"max_steps": -1, "max_epochs": 3, "check_val_every_n_epoch": 2, "val_check_interval": 1.0, "minutes": 0},
