@@ -2,6 +2,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
+import albumentations as A
 import numpy as np
 import pytest
 import torch
@@ -12,6 +13,7 @@ from gains.data.dataset import collate, load_annotations
 from gains.data.prepare import prepare
 from gains.data.source import ImageRecord, Instance
 from gains.errors import InputError
+from gains.gradient_anomaly import GradientAnomaly
 from gains.rle import encode_crop
 
 SIDE = 32
@@ -69,6 +71,36 @@ def test_an_image_without_instances_gives_an_empty_target(root: Path) -> None:
     _, target = dataset[dataset.names.index("image0")]
     assert target["boxes"].shape == (0, 4)
     assert len(target["masks"]) == len(target["anomaly"]) == 0
+
+
+class Corner:
+    """One image whose only cell lies at its lower right corner."""
+
+    categories: ClassVar = ["cell"]
+
+    def __len__(self) -> int:
+        return 1
+
+    def __iter__(self) -> Iterator[ImageRecord]:
+        mask = encode_crop(np.ones((5, 4), bool), (28, 27, 32, 32), (SIDE, SIDE))
+        yield ImageRecord("corner", np.zeros((SIDE, SIDE), np.uint8), [Instance("cell", mask)])
+
+
+@pytest.mark.parametrize("variant", ["isbi", "chromosome", "nuclei"])
+@pytest.mark.parametrize(
+    ("move", "left"),
+    [(A.Crop(0, 0, 20, 20), 0), (A.Crop(8, 8, 30, 28), 2), (A.Affine(translate_px=9, p=1), 0), (A.NoOp(), 20)],
+    ids=["crop", "cut", "shift", "stay"],
+)
+def test_the_only_cell_may_leave_the_image(tmp_path: Path, variant: str, move: Any, left: int) -> None:
+    prepare(Corner(), tmp_path / "corner", seed=0, ratios=(1, 0, 0))
+    data = module(tmp_path / "corner", derived={"anomaly": GradientAnomaly(5, 1.0, 0.1, variant)})
+    data.augmentation = Augmentation([SIDE], 100, [move])
+    _, target = data.dataset("train", augment=True)[0]
+    assert target["masks"].areas().sum() == left
+    maps: Any = target["anomaly"]  # type: ignore[typeddict-item]
+    assert len(maps) == len(target["boxes"]) == len(target["masks"]) == (left > 0)
+    assert torch.isfinite(maps.values).all()
 
 
 def test_derived_targets_see_the_augmented_masks(root: Path) -> None:

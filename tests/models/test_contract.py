@@ -99,10 +99,17 @@ def test_training_step(subject: Any, truth: str) -> None:
     check_step(network, targets)
 
 
-def check_step(network: nn.Module, targets: Targets) -> None:
+@pytest.mark.parametrize("boxes", [[(26, 27, 32, 32)], []], ids=["corner", "gone"])
+def test_training_step_of_a_single_small_image(subject: Any, boxes: list[tuple[int, int, int, int]]) -> None:
+    network, derived, num_classes = subject
+    image = torch.rand(3, 32, 32, generator=torch.Generator().manual_seed(2))
+    check_step(network, [make_target(derived, num_classes, (32, 32), boxes)], [image])
+
+
+def check_step(network: nn.Module, targets: Targets, images: list[Tensor] | None = None) -> None:
     """Every loss is finite, and every parameter gets a finite gradient."""
     network.train().zero_grad(set_to_none=True)
-    losses = network(make_images(), targets)
+    losses = network(images or make_images(), targets)
     assert all(name.startswith("loss_") for name in losses)
     for name, loss in losses.items():
         assert loss.shape == (), name
