@@ -21,6 +21,10 @@ class Notes:
         """Whether this was remarked about a file."""
         return name in self._names.get(text, {})
 
+    def of(self, name: str) -> list[str]:
+        """All that was remarked about a file."""
+        return [text for text, names in self._names.items() if name in names]
+
     def lines(self) -> list[str]:
         """One line per remark: the first file it is about, how many more there are, and what is to say."""
         lines = []

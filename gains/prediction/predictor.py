@@ -1,5 +1,6 @@
 """A trained model applied to images of any size: read tiles, run the network, stitch."""
 
+import warnings
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
@@ -119,15 +120,23 @@ class Predictor:
             scale: ``scale``, ``object_diameter``, ``pixel_size_um`` or ``scales`` of this image, where they are not
                 those of the model (:class:`gains.prediction.scale.ScaleSettings`).
 
+        Warns:
+            UserWarning: what there is to say about the image, such as objects that tiles cut, or sizes that the model
+                does not know; once, and in ``notes`` as well.
+
         Raises:
             InputError: for another shape or type, values that do not fit the intensity, or a scale that cannot be had.
         """
-        usual = self.scale
+        usual, raster = self.scale, ArrayRaster(image)
         self.scale = usual.override(scale)
+        told = self.notes.of(raster.name)
         try:
-            [(_, _, result)] = self.predict_many([(None, ArrayRaster(image))])
+            [(_, _, result)] = self.predict_many([(None, raster)])
         finally:
             self.scale = usual
+        for text in self.notes.of(raster.name):
+            if text not in told:
+                warnings.warn(text, stacklevel=2)
         if isinstance(result, InputError):
             raise result
         return result
@@ -262,9 +271,8 @@ class Predictor:
         united = together(job.passes, self.recipe.operating_point)
         capped = sum(each.capped for each in job.passes)
         found = Prediction(united.masks, united.scores, united.labels, self.categories, capped)
-        remarks = []
-        if len(job.passes) == 1:
-            remarks = size_remarks(found, united.cut, self.typical, job.passes[0].view, self.scales.training)
+        views = [each.view for each in job.passes]
+        remarks = size_remarks(found, united.cut, self.typical, views, self.scales.training)
         found, cleaned = self.cleaning(found)
         for remark in [*remarks, *cleaned]:
             self.notes.add(job.raster.name, remark)

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from gains.contract import Detections
+from gains.errors import InputError
+from gains.images.raster import ArrayRaster
 from gains.images.scaling import fits_tile
 from gains.models.parts.full_image_masks import FullImageMasks
 from gains.models.recipe import Recipe
@@ -42,7 +44,10 @@ def detect(network: nn.Module, recipe: Recipe, images: list[Tensor]) -> list[Det
 
 def stitched(predictor: Predictor, image: Tensor) -> Detections:
     """Detections of one image ``(3, H, W)`` in [0, 1], by tiles where it does not fit one."""
-    found = predictor.predict(image.permute(1, 2, 0).float().cpu().numpy())
+    # What there is to say about one image is said of the whole data set before the run.
+    [(_, _, found)] = predictor.predict_many([(None, ArrayRaster(image.permute(1, 2, 0).float().cpu().numpy()))])
+    if isinstance(found, InputError):
+        raise found
     entries: dict[str, Any] = {
         "boxes": found.masks.boxes.float(),
         "labels": torch.from_numpy(found.labels),

@@ -1,5 +1,6 @@
 """Objects are brought to the size that the network learned from; results stay in pixels of the image."""
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,12 @@ from pycocotools import mask as coco_mask
 
 import gains
 from gains.errors import InputError
+from gains.instances import Instances
+from gains.masks import InstanceCrops
 from gains.models.build import build_plan
 from gains.models.checkpoint import seal
 from gains.prediction.predictor import Predictor
+from gains.prediction.remarks import size_remarks
 from gains.prediction.scale import Scales, ScaleSettings, Training
 from gains.prediction.tiling import EDGE
 from gains.rle import decode_crop, encode_crop
@@ -169,17 +173,38 @@ def test_scales_are_numbers(scales: Any) -> None:
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"tile": 40}, "cut by the tiles of 40 pixels"),
-        ({"tile": 300}, "smaller than those that the model learned from"),
+        ({"tile": 40}, "cut by the tiles of 40 pixels: give object_diameter= or scale= or a larger tile="),
+        ({"tile": 300}, "smaller than those that the model learned from: give object_diameter="),
         ({"scale": 2}, "larger than those that the model learned from"),
         ({"scale": 1}, None),
         ({"tile": 160}, None),
+        ({"scales": [0.4, 0.3]}, "smaller than those that the model learned from at each of the scales: give other"),
+        ({"scales": [2, 2.5]}, "larger than those that the model learned from at each of the scales: give other"),
+        ({"scales": [3.2, 4]}, "cut by the tiles of 40 pixels: give other scales="),
+        ({"scales": [0.4, 1]}, None),
+        ({"scales": [1, 2.5]}, None),
     ],
 )
 def test_what_does_not_fit_is_said(settings: dict[str, Any], words: str | None) -> None:
-    """By a model that finds objects of any size."""
+    """By a model that finds objects of any size, once as a warning, and kept among the notes."""
     model = sized_predictor(tile=settings.pop("tile", None), scale=ScaleSettings(**settings))
     model.network.range = (0.0, 100.0)  # type: ignore[assignment]
-    model.predict(disks(1, (600, 600))[0])
-    lines = model.notes.lines()
+    image = disks(1, (600, 600))[0]
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model.predict(image)
+        lines = model.notes.lines()
+        model.predict(image)
     assert any(words in line for line in lines) if words else not lines
+    assert [f"image: {warning.message}" for warning in caught] == lines
+
+
+@pytest.mark.parametrize(("side", "words"), [(50, "cut by the tiles of 64 pixels"), (90, "larger than the tiles")])
+def test_objects_larger_than_the_largest_tile_are_said(side: int, words: str) -> None:
+    boxes = torch.tensor([[0, 0, side, side], [side, 0, 2 * side, side], [0, side, side, 2 * side]])
+    masks = InstanceCrops.from_crops([torch.ones(side, side, dtype=torch.uint8)] * 3, boxes, (200, 200))
+    found = Instances(masks, np.ones(3), np.ones(3, np.int64))
+    views = Scales(TRAINING).choose(ScaleSettings(scales=[2, 4]))
+    [remark] = size_remarks(found, np.ones(3, bool), None, views, TRAINING)
+    assert words in remark
+    assert remark.endswith("give other scales=")
