@@ -18,7 +18,7 @@ from gains.data.augmentation import Augmentation, Augmented
 from gains.data.index import Index, open_index
 from gains.data.sampler import Draw
 from gains.errors import InputError
-from gains.formats.coco import Id, whole_numbers
+from gains.formats.coco import Id, number_ids
 from gains.images.files import read_image
 from gains.images.intensity import Intensity, known_values, to_unit_rgb, value_range
 from gains.images.options import MAX_PIXELS, ReadOptions
@@ -128,7 +128,7 @@ def load_annotations(root: Path, categories: Sequence[str] | None = None) -> Ann
     if unknown:
         raise InputError(f"{path} has no category {unknown[0]!r}; it has {', '.join(ids)}")
     stems = [Path(entry["file_name"]).stem for entry in index.images]
-    numbers = whole_numbers(entry["id"] for entry in index.images)
+    numbers = number_ids(entry["id"] for entry in index.images)
     label = {name: number for number, name in enumerate(names, 1)}
     # The last is for annotations whose category is not listed.
     label_of = np.array([*(label.get(entry["name"], 0) for entry in index.categories), 0], dtype=np.int32)

@@ -125,7 +125,7 @@ def _crowd(value: Any, where: str) -> int:
     return int(number)
 
 
-def whole_numbers(ids: Iterable[Id]) -> dict[Id, int]:
+def number_ids(ids: Iterable[Id]) -> dict[Id, int]:
     """A number for each id: itself, or, where it is text, one that no other has, in the order given."""
     ids = list(ids)
     numbers = [name for name in ids if isinstance(name, int)]

@@ -12,7 +12,7 @@ import tifffile
 
 from gains.errors import InputError
 from gains.formats.labels import encode_labels
-from gains.images.files import whole_numbers
+from gains.images.files import instance_numbers
 from gains.rle import RLE
 
 CATEGORIES = "categories"
@@ -91,7 +91,7 @@ def read_layers(data: bytes, where: str) -> tuple[list[tuple[int, RLE]], tuple[i
         raise InputError(f"{where} has pages of {shapes}; each must be a label image, all of one size")
     found: list[tuple[int, RLE]] = []
     for page in pages:
-        labels = whole_numbers(page, where)
+        labels = instance_numbers(page, where)
         numbers = np.unique(labels)
         found += zip(numbers[numbers > 0].tolist(), encode_labels(labels), strict=True)
     return found, (int(pages[0].shape[0]), int(pages[0].shape[1]))

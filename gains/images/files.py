@@ -157,10 +157,10 @@ def decode_label_planes(
             raise InputError(
                 f"{name} has shape {plane.shape}; a label image has one channel of instance numbers, save it in gray"
             )
-        yield whole_numbers(plane, name), axes
+        yield instance_numbers(plane, name), axes
 
 
-def whole_numbers(labels: npt.NDArray[Any], name: str) -> npt.NDArray[np.int64]:
+def instance_numbers(labels: npt.NDArray[Any], name: str) -> npt.NDArray[np.int64]:
     """The instance numbers of a label image, from any type that holds them.
 
     Raises:

@@ -26,6 +26,7 @@ from gains.export.overlay import view
 from gains.images.raster import ArrayRaster
 from gains.masks import InstanceCrops
 from gains.prediction.result import Prediction
+from helpers.checked import first_page
 from helpers.nested import nested
 
 SIZE = (300, 140)  # higher than a band of a label image
@@ -95,7 +96,7 @@ def test_labels(instances: Prediction, tmp_path: Path) -> None:
     by_area = np.argsort(masks.sum((1, 2)), kind="stable")
     np.testing.assert_array_equal(labels, np.where(masks.any(0), by_area[masks[by_area].argmax(0)] + 1, 0))
     with tifffile.TiffFile(path) as file:
-        assert "resolved by area" in json.loads(file.pages[0].description)["overlaps"]
+        assert "resolved by area" in json.loads(first_page(file).description)["overlaps"]
 
 
 def test_label_layers(instances: Prediction, tmp_path: Path) -> None:
@@ -219,7 +220,8 @@ def test_no_instances(kind: str, tmp_path: Path) -> None:
     elif kind == "imagej":
         assert path.read_bytes()[:2] == b"PK"
     else:
-        assert cv2.imread(str(path)).shape == (2 * SIZE[0], 2 * SIZE[1], 3)
+        with Image.open(path) as picture:
+            assert picture.size == (2 * SIZE[1], 2 * SIZE[0])
 
 
 def test_unknown_format(instances: Prediction, tmp_path: Path) -> None:
@@ -238,7 +240,7 @@ def test_a_nucleus_is_seen_in_its_cell(tmp_path: Path) -> None:
     assert (labels == 2).sum() == 30
     # Every instance has a pixel, so the file says that none is missing.
     with tifffile.TiffFile(path) as file:
-        assert json.loads(file.pages[0].description)["without a pixel"] == "none"
+        assert json.loads(first_page(file).description)["without a pixel"] == "none"
 
 
 def test_instances_without_a_pixel_are_named(tmp_path: Path) -> None:
@@ -249,7 +251,7 @@ def test_instances_without_a_pixel_are_named(tmp_path: Path) -> None:
     [path] = covered.save(tmp_path, "a", ["labels"])
     assert set(np.unique(tifffile.imread(path))) == {0, 2, 3}
     with tifffile.TiffFile(path) as file:
-        assert json.loads(file.pages[0].description)["without a pixel"] == "1"
+        assert json.loads(first_page(file).description)["without a pixel"] == "1"
 
 
 def test_rois_far_from_the_corner(tmp_path: Path) -> None:
@@ -271,7 +273,7 @@ def test_a_page_per_category(tmp_path: Path) -> None:
     np.testing.assert_array_equal(cells, np.where(found.mask(2), 3, np.where(found.mask(0), 1, 0)))
     np.testing.assert_array_equal(nuclei, np.where(found.mask(1), 2, 0))
     with tifffile.TiffFile(path) as file:
-        note = json.loads(file.pages[0].description)
+        note = json.loads(first_page(file).description)
     assert (note["pages"], note["without a pixel"]) == ("cell, nucleus", "none")
 
 

@@ -5,17 +5,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import roifile
 
 from gains.export.export import Export
 from gains.export.formats import save
 from gains.images.raster import ArrayRaster
+from helpers.checked import rois_of
 from helpers.nested import nested
 
 
 def test_pages_carry_their_position(tmp_path: Path) -> None:
     [rois, geojson] = save(Export(nested(), page=3), tmp_path, "stack_p003", ["imagej", "geojson"])
-    assert [roi.position for roi in roifile.roiread(rois)] == [3, 3, 3]
+    assert [roi.position for roi in rois_of(rois)] == [3, 3, 3]
     features = json.loads(geojson.read_text())["features"]
     assert [feature["geometry"]["plane"]["t"] for feature in features] == [2, 2, 2]
 
@@ -43,7 +43,7 @@ def test_planes_by_axis(
 ) -> None:
     export = Export(nested(), Plane(**position), page=5)
     rois, geojson = save(export, tmp_path, "plane", ["imagej", "geojson"])
-    for roi in roifile.roiread(rois):
+    for roi in rois_of(rois):
         assert (roi.position, roi.z_position, roi.t_position) == roi_at
     for feature in json.loads(geojson.read_text())["features"]:
         assert feature["geometry"]["plane"] == plane
@@ -51,6 +51,6 @@ def test_planes_by_axis(
 
 def test_a_file_of_one_image_has_no_position(tmp_path: Path) -> None:
     rois, geojson, coco = save(Export(nested(), Plane(T=0)), tmp_path, "one", ["imagej", "geojson", "coco"])
-    assert {(roi.position, roi.z_position, roi.t_position) for roi in roifile.roiread(rois)} == {(0, 0, 0)}
+    assert {(roi.position, roi.z_position, roi.t_position) for roi in rois_of(rois)} == {(0, 0, 0)}
     assert "plane" not in json.loads(geojson.read_text())["features"][0]["geometry"]
     assert "page" not in json.loads(coco.read_text())["images"][0]

@@ -13,6 +13,7 @@ from PIL import Image, ImageCms
 from gains.errors import InputError
 from gains.images.files import decode_labels, open_rasters, read_image
 from gains.images.options import ReadOptions
+from helpers.checked import first_page
 
 RNG = np.random.default_rng(3)
 RAMPS = np.stack(np.meshgrid(np.arange(0, 256, 5), np.arange(255, -1, -5), indexing="ij"), axis=2)
@@ -84,8 +85,8 @@ def write_packed(path: Path, pixels: npt.NDArray[np.uint8], bits: int, photometr
     packed = np.packbits(np.unpackbits(pixels[..., None], axis=2)[:, :, 8 - bits :].reshape(len(pixels), -1), axis=1)
     tifffile.imwrite(path, packed, photometric=photometric)
     with tifffile.TiffFile(path, mode="r+") as file:
-        file.pages[0].tags["ImageWidth"].overwrite(pixels.shape[1])
-        file.pages[0].tags["BitsPerSample"].overwrite(bits)
+        first_page(file).tags["ImageWidth"].overwrite(pixels.shape[1])
+        first_page(file).tags["BitsPerSample"].overwrite(bits)
 
 
 def test_palettes_of_eight_and_sixteen_bits(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from gains.images.files import open_rasters
 from gains.images.intensity import to_unit_rgb, value_range
 from gains.images.options import ReadOptions
 from gains.images.raster import ArrayRaster
+from helpers.checked import first_page
 
 RNG = np.random.default_rng(0)
 GRAY = RNG.integers(0, 60000, (77, 123), dtype=np.uint16)
@@ -146,7 +147,7 @@ def test_a_file_that_claims_a_size_it_has_not_is_refused_at_once(
     path = tmp_path / "bomb.tif"
     tifffile.imwrite(path, GRAY, **stored)
     with tifffile.TiffFile(path, mode="r+") as file:
-        file.pages[0].tags[tag].overwrite(2_000_000_000)
+        first_page(file).tags[tag].overwrite(2_000_000_000)
     with pytest.raises(InputError, match=r"bomb\.tif (is a damaged TIFF|has .* pixels to be decoded in one piece)"):
         open_rasters(path)
 

@@ -13,6 +13,7 @@ from gains.models.parts.roi.cascade import CascadeBoxBranch, scale_gradient
 from gains.models.parts.roi.mask_head import MaskHead
 from gains.models.parts.roi.sampling import RoISampler
 from gains.operating_point import OperatingPoint
+from helpers.checked import gradient_of, sum_of
 from helpers.scenes import Scene
 
 HEAD = partial(BoxHead, 16, 2, width=32, class_agnostic=True)
@@ -135,12 +136,12 @@ def test_gradient_into_the_pyramid_is_scaled_and_that_of_the_heads_is_not(scene:
         found, _ = losses(branch, scene._replace(features=features))
         total = sum(found.values())
         total.backward()
-        gradients.append((features["0"].grad, branch.heads[0].predictor.cls_score.weight.grad))
+        gradients.append((gradient_of(features["0"]), branch.heads[0].predictor.cls_score.weight.grad))
         values.append(total.item())
     (full, head), (third, same_head) = gradients
     assert values[0] == values[1]
     assert full.abs().max() > 0
-    torch.testing.assert_close(third, full / 3)  # type: ignore[operator]
+    torch.testing.assert_close(third, full / 3)
     torch.testing.assert_close(same_head, head)
 
 
@@ -149,7 +150,7 @@ def test_scale_gradient_leaves_values() -> None:
     y = scale_gradient(x, 0.25)
     assert torch.equal(y, x)
     y.sum().backward()
-    assert x.grad.tolist() == [0.25] * 3
+    assert gradient_of(x).tolist() == [0.25] * 3
 
 
 def test_later_losses_do_not_reach_earlier_heads(scene: Scene) -> None:
@@ -189,7 +190,7 @@ def test_no_truth_anywhere(scene: Scene) -> None:
         masks = CascadeMaskBranch(partial(MaskHead, 16, 8, 2))
         mask_losses = masks.losses(empty.features, samples, empty.sizes, empty.targets)
         assert [loss.item() for loss in mask_losses.values()] == [0, 0, 0]
-        sum(mask_losses.values()).backward()
+        sum_of(mask_losses.values()).backward()
         assert all(parameter.grad is not None for parameter in masks.parameters())
 
 
@@ -212,9 +213,9 @@ def test_mask_heads_of_form_b_each_learn_from_their_own_stage(scene: Scene) -> N
 
 
 def test_masks_of_form_b_are_the_mean_of_probabilities(scene: Scene) -> None:
-    branch = CascadeMaskBranch(partial(MaskHead, 16, 8, 2))
+    branch: Any = CascadeMaskBranch(partial(MaskHead, 16, 8, 2))
     for head, levels in zip(branch.heads, ([-1.0, 2.0], [0.0, 4.0], [3.0, -2.0]), strict=True):
-        nn.init.zeros_(head.predictor.logits.weight)  # type: ignore[arg-type]
+        nn.init.zeros_(head.predictor.logits.weight)
         head.predictor.logits.bias.data = torch.tensor(levels)
     detections = [{"boxes": torch.tensor([[4.0, 4, 30, 30]] * 2), "labels": torch.tensor([2, 1])}] * 2
     masks = branch.predict(scene.features, detections, scene.sizes)[0]["mask_probabilities"]

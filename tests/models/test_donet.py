@@ -24,6 +24,7 @@ from gains.models.parts.roi.mask_head import MaskHead
 from gains.models.parts.roi.masks import RoIMasks, paste_sum
 from gains.models.parts.roi.sampling import RoISamples
 from gains.operating_point import OperatingPoint
+from helpers.checked import gradient_of, sum_of
 from helpers.scenes import Scene, make_decided
 
 TINY = [
@@ -80,7 +81,7 @@ def test_one_head_learns_from_coarse_and_refined_mask(scene: Scene) -> None:
     def gradient(*names: str) -> Tensor:
         module = branch()
         found = losses(module, scene)
-        sum(found[name] for name in names).backward()
+        sum_of(found[name] for name in names).backward()
         return module.head.trunk[0].weight.grad  # type: ignore[no-any-return]
 
     coarse, refined = gradient("loss_mask_coarse"), gradient("loss_mask")
@@ -123,7 +124,7 @@ def test_soft_consistency_is_the_hard_one_on_certain_masks_and_has_a_gradient() 
     complement, whole = (torch.zeros(1, 2, 2, requires_grad=True) for _ in range(2))
     hidden = torch.full((1, 2, 2), -1.0)
     soft_consistency(parts(complement, hidden, whole + 2)).backward()
-    assert (complement.grad < 0).all(), "where the whole mask is likely and nothing shared, the complement grows"  # type: ignore[operator]
+    assert (gradient_of(complement) < 0).all(), "where the whole mask is likely and nothing shared, it grows"
     assert whole.grad is None
 
 
@@ -147,7 +148,7 @@ def test_no_foreground_gives_zero_and_keeps_the_graph(scene: Scene) -> None:
         module = branch(consistency=kind)
         found = losses(module, scene._replace(samples=nothing))
         assert [loss.item() for loss in found.values()] == [0] * 5
-        sum(found.values()).backward()
+        sum_of(found.values()).backward()
         assert all(parameter.grad is not None for parameter in module.parameters())
 
 

@@ -92,7 +92,7 @@ def test_losses_stay_what_they_were(network: Any, scene: Scene) -> None:
 
 
 def test_masks_are_those_of_the_detected_class(scene: Scene) -> None:
-    branch = MaskBranch(MaskHead(16, 8, 2))
+    branch: Any = MaskBranch(MaskHead(16, 8, 2))
     branch.head.predictor.logits.bias.data = torch.tensor([1.0, -2.0])
     nn.init.zeros_(branch.head.predictor.logits.weight)
     detections = [

@@ -9,6 +9,7 @@ from gains.models.mask_rcnn import MaskBranch
 from gains.models.mask_scoring_rcnn import MaskIoUHead, MaskScoringBranch, mask_iou_loss
 from gains.models.parts.roi.mask_head import MaskHead
 from gains.models.parts.roi.mask_iou import area_inside, mask_iou, visible_share
+from helpers.checked import gradient_of
 
 
 def branch() -> MaskScoringBranch:
@@ -88,8 +89,9 @@ def test_iou_loss_reaches_the_mask_head(scene: Any) -> None:
     model = branch()
     nn.init.normal_(model.head.predictor.logits.weight)
     model.losses(scene.features, scene.samples, scene.sizes, scene.targets)["loss_mask_iou"].backward()
+    layer: Any
     for layer in (model.iou.predictor, model.head.predictor.logits, model.head.trunk[0]):
-        assert layer.weight.grad.abs().sum() > 0  # type: ignore[operator]
+        assert gradient_of(layer.weight).abs().sum() > 0
 
 
 def test_head_sees_the_highest_probability_of_each_cell() -> None:

@@ -77,14 +77,14 @@ def test_copies_of_one_object_do_not_take_the_places_of_others() -> None:
 
 
 @pytest.mark.parametrize("name", ["cascade_rcnn_b", "condinst", "donet", "fastinst", "mask_scoring_rcnn", "pointrend"])
-def test_every_kind_of_method_takes_it(build: Callable[..., nn.Module], name: str) -> None:
+def test_every_kind_of_method_takes_it(build: Callable[..., Any], name: str) -> None:
     torch.manual_seed(1)
     network = build(name, *TINY, target_label=1).eval()
     image = torch.rand(3, SIDE, SIDE)
-    network.operating_point = OperatingPoint(min_score=0.0, nms="mask", nms_iou=0.3, max_detections=15)  # type: ignore[assignment]
+    network.operating_point = OperatingPoint(min_score=0.0, nms="mask", nms_iou=0.3, max_detections=15)
     with torch.no_grad():
         [found] = network([image])
-        network.operating_point = network.operating_point.candidates()  # type: ignore[operator]
+        network.operating_point = network.operating_point.candidates()
         [before] = network([image])
     assert 0 < len(found["scores"]) <= 15 <= len(before["scores"])
     assert (found["scores"].diff() <= 0).all()

@@ -6,6 +6,7 @@ from gains.models.mask_rcnn import MaskBranch
 from gains.models.occlusion_rcnn import OcclusionMaskBranch, invisible_logits
 from gains.models.parts.roi.mask_head import MaskHead
 from gains.models.parts.roi.sampling import RoISamples
+from helpers.checked import gradient_of, sum_of
 from helpers.scenes import Scene, make_decided
 
 
@@ -39,6 +40,7 @@ def test_each_loss_is_the_cross_entropy_of_its_target(scene: Scene) -> None:
     module = branch()
     for head, levels in ((module.head, [1.0, -1.0]), (module.visible_head, [0.4, 0.0])):
         torch.nn.init.zeros_(head.predictor.logits.weight)
+        assert head.predictor.logits.bias is not None
         head.predictor.logits.bias.data = torch.tensor(levels)
     first = RoISamples(*([part[0][:1], part[1][:0]] for part in vars(scene.samples).values()))
     found = losses(module, scene._replace(samples=first))
@@ -52,8 +54,8 @@ def test_each_loss_is_the_cross_entropy_of_its_target(scene: Scene) -> None:
 def test_visible_head_learns_from_invisible_loss(scene: Scene) -> None:
     module = branch()
     losses(module, scene)["loss_invisible"].backward()
-    assert module.head.predictor.logits.weight.grad.abs().sum() > 0
-    assert module.visible_head.predictor.logits.weight.grad.abs().sum() > 0
+    assert gradient_of(module.head.predictor.logits.weight).abs().sum() > 0
+    assert gradient_of(module.visible_head.predictor.logits.weight).abs().sum() > 0
 
 
 def test_prediction_has_all_three_masks_of_the_detected_class(scene: Scene) -> None:
@@ -77,7 +79,7 @@ def test_no_foreground_gives_zero_and_keeps_the_graph(scene: Scene) -> None:
     module = branch()
     found = losses(module, scene._replace(samples=nothing))
     assert [loss.item() for loss in found.values()] == [0, 0, 0]
-    sum(found.values()).backward()
+    sum_of(found.values()).backward()
     assert all(parameter.grad is not None for parameter in module.parameters())
 
 

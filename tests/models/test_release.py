@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -36,6 +37,8 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     network = build_plan(recipe.network)
     for layer in network.modules():
         if isinstance(layer, nn.BatchNorm2d):
+            assert layer.running_mean is not None
+            assert layer.running_var is not None
             layer.running_mean.uniform_(-0.1, 0.1)
             layer.running_var.uniform_(0.5, 2.0)
     path = tmp_path_factory.mktemp("release") / "best.ckpt"
@@ -51,6 +54,8 @@ def released(checkpoint: Path, tmp_path: Path) -> Path:
 
 
 def test_it_predicts_as_the_checkpoint_does(checkpoint: Path, released: Path) -> None:
+    whole: Any
+    half: Any
     whole, recipe = load_network(checkpoint, {"min_score": 0.0})
     half, found = load_network(released, {"min_score": 0.0})
     assert replace(found, checksum=None) == replace(recipe, checksum=None)

@@ -42,12 +42,12 @@ def test_classifier_file_fills_the_whole_body(tmp_path: Path) -> None:
 def test_torchvision_detector_fills_every_layer_but_class_dependent_ones(tmp_path: Path) -> None:
     theirs = torchvision.models.detection.maskrcnn_resnet50_fpn(weights=None, weights_backbone=None)
     torch.save(theirs.state_dict(), tmp_path / "detector.pth")
-    network = Detector("resnet50")
+    network: Any = Detector("resnet50")
     filled = load_weights(network, str(tmp_path / "detector.pth"), "resnet50")
     # Ours has one mask channel per class and none for background.
     assert filled.missing == ["mask.head.predictor.logits.bias", "mask.head.predictor.logits.weight"]
     assert str(filled).endswith("2 were not in them or have another shape and start anew: mask.head.predictor.logits")
-    assert torch.equal(network.mask.head.trunk[4].weight, theirs.roi_heads.mask_head[2][0].weight)  # type: ignore[index]
+    assert torch.equal(network.mask.head.trunk[4].weight, theirs.roi_heads.mask_head[2][0].weight)
 
 
 @pytest.mark.parametrize("model", ["fastinst", "condinst", "htc", "donet", "gains"])

@@ -82,6 +82,7 @@ def test_prediction_report(tmp_path: Path, record: Record) -> None:
     for source in page.sources:
         assert source.startswith("data:image/webp;base64,")
         picture = cv2.imdecode(np.frombuffer(base64.b64decode(source.split(",")[1]), np.uint8), cv2.IMREAD_COLOR)
+        assert picture is not None
         assert picture.shape[1] / picture.shape[0] == pytest.approx(60 / 40)
 
 

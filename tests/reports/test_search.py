@@ -31,7 +31,8 @@ def test_too_few_trials_say_so(tmp_path: Path) -> None:
 
 def test_the_line_is_the_best_so_far() -> None:
     drawn = history([trial for trial in TRIALS if trial.state == "complete"])
-    heights = [float(y) for y in re.findall(r"[\d.]+,([\d.]+)", re.search(r'points="([^"]*)"', drawn).group(1))]
+    [line] = re.findall(r'points="([^"]*)"', drawn)
+    heights = [float(y) for y in re.findall(r"[\d.]+,([\d.]+)", line)]
     points = [float(y) for y in re.findall(r'cy="([\d.]+)"', drawn)]
     # Up in a picture is down in numbers.
     assert heights == [points[0], points[1], points[1]]

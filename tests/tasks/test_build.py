@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 
 from gains.config import compose
@@ -14,7 +16,7 @@ def test_proposals_follow_the_fullest_image() -> None:
     assert list(config.model.proposals.post_nms) == [678, 300]
     assert notes[0].startswith("model.proposals.pre_nms[0] is raised from 500 to 678: an image holds 226 instances")
     assert len(notes) == 2
-    network = build_network(config)
+    network: Any = build_network(config)
     assert network.rpn.train().post_nms_top_n() == 678
 
 

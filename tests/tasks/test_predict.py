@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-import roifile
 import tifffile
 from omegaconf import OmegaConf
 from pycocotools.coco import COCO
@@ -26,6 +25,7 @@ from gains.export.formats import FORMATS, Format
 from gains.files import replacing
 from gains.prediction import units
 from gains.tasks import predict
+from helpers.checked import rois_of
 from helpers.predicting import configured, write_images
 
 ALL = list(FORMATS)
@@ -78,7 +78,12 @@ def test_a_format_is_a_writer_and_a_line(settings: dict[str, Any], monkeypatch: 
 def test_done_images_are_skipped_until_overwritten(settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     saved: list[str] = []
     original = units.save_image  # type: ignore[attr-defined]
-    monkeypatch.setattr(units, "save_image", lambda *given: saved.append(given[1]) or original(*given))  # type: ignore[func-returns-value]
+
+    def save(*given: Any) -> None:
+        saved.append(given[1])
+        original(*given)
+
+    monkeypatch.setattr(units, "save_image", save)
     predict.run(configured(**settings))
     (Path(settings["output"]) / "plate1.csv").unlink()
     write_images(Path(settings["input"]), 4)
@@ -170,7 +175,7 @@ def test_planes_of_a_hyperstack_know_where_they_lie(settings: dict[str, Any], im
     tifffile.imwrite(images / "h.tif", stack, imagej=True, metadata={"axes": "TZYX"})
     predict.run(configured(**{**settings, "input": str(images / "h.tif"), "formats": "imagej"}))
     for page, (t, z) in enumerate(np.ndindex(2, 3), 1):
-        for roi in roifile.roiread(Path(settings["output"]) / f"h_p{page:03d}.rois.zip"):
+        for roi in rois_of(Path(settings["output"]) / f"h_p{page:03d}.rois.zip"):
             assert (roi.t_position, roi.z_position) == (t + 1, z + 1)
 
 

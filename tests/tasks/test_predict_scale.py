@@ -50,7 +50,12 @@ def test_the_estimate_is_made_once(
     settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     made = []
-    monkeypatch.setattr(predictor, "FirstPass", lambda *given: made.append(1) or FirstPass(*given))
+
+    def first_pass(*given: Any) -> FirstPass:
+        made.append(1)
+        return FirstPass(*given)
+
+    monkeypatch.setattr(predictor, "FirstPass", first_pass)
     predict.run(configured(**settings))
     assert counts(settings["output"]) == EXPECTED
     assert len(made) == 1

@@ -14,12 +14,12 @@ from gains.formats.coco import (
     describe,
     is_number,
     load_json,
+    number_ids,
     place,
     read_box,
     read_categories,
     read_coco,
     to_id,
-    whole_numbers,
 )
 from gains.formats.coco_masks import to_rle
 from gains.formats.faults import Faults
@@ -40,7 +40,7 @@ def coco_truth(path: Path, category: str | None, crowd: str | None = None) -> Gr
     """
     coco = read_coco(path)
     labels = evaluated_labels(coco.categories.values(), category, path)
-    ids = whole_numbers(coco.images)
+    ids = number_ids(coco.images)
     sizes = {ids[name]: image.size for name, image in coco.images.items()}
     shared = Counter(image.file_name for image in coco.images.values())
     names = {

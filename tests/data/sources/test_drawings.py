@@ -85,14 +85,15 @@ def test_geojson_corrected_in_another_program(tmp_path: Path) -> None:
     file = tmp_path / "plate.1.geojson"
     content = json.loads(file.read_text())
     content["features"].pop(1)
-    drawn = {"type": "Polygon", "coordinates": [[[4.2, 3.0], [20.0, 3.5], [12.0, 30.1], [4.2, 3.0]]]}
+    corners = [[4.2, 3.0], [20.0, 3.5], [12.0, 30.1]]
+    drawn = {"type": "Polygon", "coordinates": [[*corners, corners[0]]]}
     content["features"].append({"type": "Feature", "geometry": drawn, "properties": {"objectType": "annotation"}})
     file.write_text(json.dumps(content))
     record = only(Drawings(tmp_path, category="new"))
     assert sorted_masks(dense(record)[:-1]) == sorted_masks(np.delete(masks, 1, axis=0))
     assert record.instances[-1].category == "new"
     y, x = np.mgrid[: SHAPE[0], : SHAPE[1]] + 0.5
-    (ax, ay), (bx, by), (cx, cy) = drawn["coordinates"][0][:3]  # type: ignore[index]
+    (ax, ay), (bx, by), (cx, cy) = corners
     sides = [(px - qx) * (y - qy) - (py - qy) * (x - qx) for px, py, qx, qy in
              ((bx, by, ax, ay), (cx, cy, bx, by), (ax, ay, cx, cy))]  # fmt: skip
     np.testing.assert_array_equal(dense(record)[-1], (np.array(sides) >= 0).all(axis=0))
