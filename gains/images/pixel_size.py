@@ -1,6 +1,7 @@
-"""How large a pixel is, where a TIFF file of a microscope says so."""
+"""How large a pixel is, where the file of a microscope says so."""
 
 import math
+from collections.abc import Callable, Mapping
 from typing import Any
 from xml.etree import ElementTree
 
@@ -22,7 +23,7 @@ MICROMETRES = {
 """In units as OME-TIFF and ImageJ write them, in small letters."""
 
 
-def pixel_size_um(file: Any, series: Any) -> float | None:
+def tiff_pixel_size(file: Any, series: Any) -> float | None:
     """Side of the pixels of an image in micrometres, as OME-XML or ImageJ's metadata say.
 
     Args:
@@ -32,14 +33,44 @@ def pixel_size_um(file: Any, series: Any) -> float | None:
     Returns:
         None where the file does not say, pixels are not square, or the size is no microscope's.
     """
+    return square_side(lambda: _ome(file, series) if file.is_ome else _imagej(file, series) if file.is_imagej else None)
+
+
+def ngff_pixel_size(scales: Mapping[str, Any], axes: str) -> float | None:
+    """The same of an OME-Zarr image at full resolution: its transformations, in the units of its axes.
+
+    Args:
+        scales: its entry of ``multiscales``.
+        axes: a letter for each axis.
+    """
+    return square_side(lambda: (_ngff_side(scales, axes.index("X")), _ngff_side(scales, axes.index("Y"))))
+
+
+def czi_pixel_size(metadata: Callable[[], str]) -> float | None:
+    """The same of a CZI file, from what gives its metadata as XML; lengths in it are in metres."""
+
+    def sides() -> tuple[float, float]:
+        items = ElementTree.fromstring(metadata()).findall(".//Scaling/Items/Distance")
+        metres = {item.attrib.get("Id"): item.findtext("Value") for item in items}
+        return 1e6 * float(metres["X"] or ""), 1e6 * float(metres["Y"] or "")
+
+    return square_side(sides)
+
+
+def square_side(sides: Callable[[], tuple[float, float] | None]) -> float | None:
+    """The side of a pixel, if its two sides in micrometres are such as a microscope has.
+
+    Args:
+        sides: gives them; None, or any error, says nothing.
+    """
     try:
-        sides = _ome(file, series) if file.is_ome else _imagej(file, series) if file.is_imagej else None
-    # Metadata are text that anyone may have written: what cannot be read says nothing.
-    except (ElementTree.ParseError, ValueError, TypeError, KeyError, AttributeError, ZeroDivisionError, OverflowError):
+        found = sides()
+    # Metadata are text that anyone may have written, read by readers that raise whatever that leads to.
+    except Exception:
         return None
-    if sides is None or not all(SMALLEST <= side <= LARGEST for side in sides):
+    if found is None or not all(SMALLEST <= side <= LARGEST for side in found):
         return None
-    return math.sqrt(sides[0] * sides[1]) if max(sides) <= MOST_UNEQUAL * min(sides) else None
+    return math.sqrt(found[0] * found[1]) if max(found) <= MOST_UNEQUAL * min(found) else None
 
 
 def _ome(file: Any, series: Any) -> tuple[float, float] | None:
@@ -63,3 +94,14 @@ def _imagej(file: Any, series: Any) -> tuple[float, float]:
     tags = series.keyframe.tags
     wide, high = (tags[name].value for name in ("XResolution", "YResolution"))
     return unit * wide[1] / wide[0], unit * high[1] / high[0]
+
+
+def _ngff_side(scales: Mapping[str, Any], place: int) -> float:
+    """Along one axis: the scale of the level times that of all levels."""
+    unit = MICROMETRES[scales["axes"][place]["unit"].lower()]
+    all_levels = scales.get("coordinateTransformations") or []
+    steps = [*scales["datasets"][0]["coordinateTransformations"], *all_levels]
+    factors = [float(step["scale"][place]) for step in steps if step["type"] == "scale"]
+    if not factors:
+        raise KeyError("scale")
+    return unit * math.prod(factors)

@@ -47,12 +47,14 @@ class Stack(Protocol):
         size: height and width in pixels.
         lengths: of the other axes, by letter: S (samples of a pixel), C (channels), T, Z, I or Q (pages), ...
         is_rgb: whether the first three samples are red, green and blue.
+        pixel_size_um: see :class:`Raster`.
     """
 
     name: str
     size: tuple[int, int]
     lengths: dict[str, int]
     is_rgb: bool
+    pixel_size_um: float | None
 
     def read(self, plane: dict[str, int], box: Box) -> npt.NDArray[Any]:
         """Pixels ``(h, w, samples)`` of a box of the plane with these indices along the axes other than S."""
@@ -103,11 +105,14 @@ class ArrayStack:
     Args:
         pixels: any integer or float type.
         axes: a letter for each of its axes, Y and X among them.
+        name: what an error calls it.
+        pixel_size_um: see :class:`Raster`.
     """
 
     is_rgb = False
 
-    def __init__(self, pixels: npt.NDArray[Any], axes: str, name: str) -> None:
+    def __init__(self, pixels: npt.NDArray[Any], axes: str, name: str, pixel_size_um: float | None = None) -> None:
+        self.pixel_size_um = pixel_size_um
         rest = [axis for axis in axes if axis not in "YX"]
         order = [axes.index(axis) for axis in [*rest, "Y", "X"]]
         self.pixels = pixels.transpose(order)
@@ -152,7 +157,7 @@ class PlaneRaster:
         self.size = stack.size
         self.page = page
         self.position = self.planes()[0]
-        self.pixel_size_um: float | None = None
+        self.pixel_size_um = stack.pixel_size_um
 
     def read(self, box: Box) -> npt.NDArray[Any]:
         """Pixels of a box; with two channels the third is 0."""

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from gains.errors import InputError
 from gains.images.options import ReadOptions
-from gains.images.pixel_size import pixel_size_um
+from gains.images.pixel_size import tiff_pixel_size
 from gains.images.raster import Raster, planes_of, stack_rasters
 from gains.images.series import copies_and_others, images_of, is_marked
 from gains.images.tiff_regions import OpenTiff, TiffRegions, damaged
@@ -49,11 +49,8 @@ def tiff_rasters(source: Path | bytes, name: str, options: ReadOptions) -> list[
         page = 1
         for position, stack in enumerate(stacks):
             if position not in left_out:
-                planes = stack_rasters(stack, options, page)
-                side = pixel_size_um(opened.file, series[position])
-                for plane in planes:
-                    plane.pixel_size_um = side
-                rasters += planes
+                stack.pixel_size_um = tiff_pixel_size(opened.file, series[position])
+                rasters += stack_rasters(stack, options, page)
                 page += stack.planes
         _note_orientation(series[0].keyframe, name, options)
         _note_imagej(opened.file, stacks, name, options)

@@ -68,6 +68,7 @@ class TiffRegions:
         colour = None if raw else self._colour()
         self._convert = None if colour is None else colour.convert
         self.is_rgb = colour is not None and colour.is_rgb
+        self.pixel_size_um: float | None = None
         self.lengths = {axis: length for axis, length in self._stored.items() if axis not in "YXS"}
         self.lengths["S"] = self._stored.get("S", 1) if colour is None else colour.samples
         self.dtype = series.dtype

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from gains.errors import InputError
 from gains.images.limits import check_pixels
 from gains.images.options import ReadOptions
+from gains.images.pixel_size import czi_pixel_size, square_side
 from gains.images.raster import ArrayStack, Raster, Stack, numbered_rasters
 from gains.rle import Box
 
@@ -65,6 +66,8 @@ class Nd2Stack:
         weakref.finalize(self, self._file.close)
         sizes = {str(axis): int(length) for axis, length in self._file.sizes.items()}
         self.size = (sizes["Y"], sizes["X"])
+        # In micrometres, x, y and z.
+        self.pixel_size_um = square_side(lambda: tuple(self._file.voxel_size()[:2]))
         self.lengths = {axis: length for axis, length in sizes.items() if axis not in "YX"}
         self.is_rgb = sizes.get("S") == 3
         self._frame_axes = [axis for axis in sizes if axis in "CYXS"]
@@ -109,6 +112,7 @@ def _czi_stacks(path: Path, name: str, options: ReadOptions) -> list[Stack]:
     """One stack for each scene; the reader of before 2026 knows the whole file only, its scenes as an axis."""
     with czifile.CziFile(path) as file:
         scenes = list(file.scenes.values()) if hasattr(file, "scenes") else [file]
+        side = czi_pixel_size(file.metadata)
         stacks: list[Stack] = []
         for scene in scenes:
             check_pixels(scene.shape, options, name)
@@ -118,7 +122,7 @@ def _czi_stacks(path: Path, name: str, options: ReadOptions) -> list[Stack]:
             pixels = np.asarray(scene.asarray())
             alone = tuple(place for place, axis in enumerate(axes) if axis not in "YX" and pixels.shape[place] == 1)
             kept = "".join(axis for place, axis in enumerate(axes) if place not in alone)
-            stacks.append(ArrayStack(np.squeeze(pixels, axis=alone), kept, name))
+            stacks.append(ArrayStack(np.squeeze(pixels, axis=alone), kept, name, side))
     return stacks
 
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from gains.errors import InputError
 from gains.images.limits import check_pixels
 from gains.images.options import ReadOptions
+from gains.images.pixel_size import ngff_pixel_size
 from gains.images.raster import Raster, numbered_rasters
 from gains.rle import Box
 
@@ -74,6 +75,7 @@ class ZarrStack:
             raise InputError(f"{name} has {self._array.dtype} pixels; use integers or floats")
         check_pixels(self._array.chunks, options, name)
         self.size = (int(lengths["Y"]), int(lengths["X"]))
+        self.pixel_size_um = ngff_pixel_size(scales, self._axes)
         self.lengths = {axis: int(length) for axis, length in lengths.items() if axis not in "YX"}
 
     def read(self, plane: dict[str, int], box: Box) -> npt.NDArray[Any]:

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -144,6 +144,14 @@ def test_what_is_not_installed_is_named(tmp_path: Path, monkeypatch: pytest.Monk
             open_rasters(tmp_path / name)
 
 
+class Voxel(NamedTuple):
+    """In micrometres, as ``nd2`` has it."""
+
+    x: float
+    y: float
+    z: float
+
+
 class FakeNd2:
     """As ``nd2.ND2File``: sizes without axes of length 1, frames in the order of the loops."""
 
@@ -155,6 +163,11 @@ class FakeNd2:
 
     def read_frame(self, frame_index: int) -> npt.NDArray[Any]:
         return self.pixels[frame_index]  # type: ignore[no-any-return]
+
+    def voxel_size(self) -> "Voxel":
+        if self.pixels is not STACK:
+            raise KeyError("no metadata")
+        return Voxel(0.325, 0.325, 1.5)
 
     def close(self) -> None:
         pass
@@ -168,9 +181,15 @@ def test_nd2(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     region = rasters[1].read((3, 5, 80, 60))
     np.testing.assert_array_equal(region[:, :, 0], STACK[1, 2, 5:60, 3:80])
     np.testing.assert_array_equal(region[:, :, 1], STACK[1, 0, 5:60, 3:80])
+    assert {raster.pixel_size_um for raster in rasters} == {0.325}
     (tmp_path / "b.nd2").write_bytes(b"damaged")
     with pytest.raises(InputError, match=r"b\.nd2 is a damaged file.*not a valid ND2"):
         open_rasters(tmp_path / "b.nd2")
+
+
+CZI_XML = """<ImageDocument><Metadata><Scaling><Items>
+<Distance Id="X"><Value>6.5E-08</Value></Distance><Distance Id="Y"><Value>6.5E-08</Value></Distance>
+<Distance Id="Z"><Value>3E-07</Value></Distance></Items></Scaling></Metadata></ImageDocument>"""
 
 
 class FakeCzi:
@@ -191,6 +210,9 @@ class FakeCzi:
     def asarray(self) -> npt.NDArray[Any]:
         return self.pixels
 
+    def metadata(self) -> str:
+        return CZI_XML
+
 
 class FakeCziOfScenes(FakeCzi):
     """As ``czifile.CziFile`` from 2026 on: a mapping of scenes."""
@@ -209,5 +231,52 @@ def test_czi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reader: type) -> N
     rasters = open_rasters(tmp_path / "a.czi", ReadOptions([1]))
     assert [raster.page for raster in rasters] == [1, 2]
     np.testing.assert_array_equal(rasters[1].read((3, 5, 80, 60)), STACK[1, 1, 5:60, 3:80])
+    assert [raster.pixel_size_um for raster in rasters] == [pytest.approx(0.065)] * 2
     with pytest.raises(InputError, match=r"a\.czi has .*max_pixels=100;"):
         open_rasters(tmp_path / "a.czi", ReadOptions(max_pixels=100))
+
+
+@pytest.mark.parametrize("xml", ["", "<broken", "<ImageDocument/>", CZI_XML.replace("6.5E-08", ""), None])
+def test_metadata_that_say_nothing_of_the_pixels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, xml: Any) -> None:
+    monkeypatch.setattr(vendor, "czifile", SimpleNamespace(CziFile=FakeCzi))
+    monkeypatch.setattr(FakeCzi, "metadata", lambda self: xml)
+    (tmp_path / "a.czi").write_bytes(b"ZISRAWFILE")
+    assert [raster.pixel_size_um for raster in open_rasters(tmp_path / "a.czi")] == [None] * 2
+    monkeypatch.setattr(vendor, "nd2", SimpleNamespace(ND2File=FakeNd2))
+    monkeypatch.delattr(FakeNd2, "voxel_size")
+    (tmp_path / "a.nd2").write_bytes(b"sound")
+    assert {raster.pixel_size_um for raster in open_rasters(tmp_path / "a.nd2")} == {None}
+
+
+def scale_of(*factors: float) -> dict[str, Any]:
+    return {"type": "scale", "scale": list(factors)}
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+@pytest.mark.parametrize(
+    ("unit", "own", "common", "expected"),
+    [
+        ("micrometer", [scale_of(1, 0.25, 0.25)], None, 0.25),
+        ("nanometer", [scale_of(1, 250, 250), {"type": "translation", "translation": [0, 9, 9]}], [], 0.25),
+        ("micrometer", [scale_of(1, 1, 1)], [scale_of(1, 0.65, 0.65)], 0.65),
+        ("millimeter", [scale_of(1, 2, 2)], [scale_of(1, 1e-4, 1e-4)], 0.2),
+        ("micrometer", [scale_of(1, 0.2, 0.4)], None, None),
+        ("micrometer", [], None, None),
+        ("micrometer", [scale_of(1, 72, 72)], None, None),
+        ("parsec", [scale_of(1, 0.25, 0.25)], None, None),
+        (None, [scale_of(1, 0.25, 0.25)], None, None),
+        ("micrometer", [{"type": "scale", "path": "scales"}], None, None),
+    ],
+)
+def test_transformations_and_units_tell_the_side_of_a_pixel(
+    tmp_path: Path, version: str, unit: Any, own: Any, common: Any, expected: float | None
+) -> None:
+    group = root(tmp_path / "a.ome.zarr", version)
+    write_image(group, STACK[0], "cyx", version)
+    axes = [axis | ({"unit": unit} if unit and axis["type"] == "space" else {}) for axis in axes_of("cyx")]
+    coarse = [scale_of(1, 8, 8)]
+    datasets = [{"path": path, "coordinateTransformations": steps} for path, steps in (("0", own), ("1", coarse))]
+    entry = {"axes": axes, "datasets": datasets} | ({} if common is None else {"coordinateTransformations": common})
+    set_ome(group, {"multiscales": [entry]}, version)
+    [raster] = open_rasters(tmp_path / "a.ome.zarr", ReadOptions([1]))
+    assert raster.pixel_size_um == (expected and pytest.approx(expected))
