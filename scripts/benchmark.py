@@ -3,6 +3,7 @@
 python scripts/benchmark.py gamm|metrics|train_step|inference|models|predict|pipeline|estimate|data|stitching|nms|
     dense|scale
         [--output FILE] [--device cpu|cuda]
+python scripts/benchmark.py gpu [--device cuda] [--tiny] [--pieces gamm,ddp] [--output FILE]   # goes on with the file
 python scripts/benchmark.py method [--seeds 1,2,3] [--output FILE]
 python scripts/benchmark.py anchor [--steps 500] [--output FILE]   # beside a plain torchvision Mask R-CNN
 """
@@ -25,6 +26,7 @@ MODULES = {
     "nms": "benchmark_nms",
     "dense": "benchmark_dense",
     "scale": "benchmark_scale",
+    "gpu": "benchmark_gpu",
     "method": "benchmark_method",
     "anchor": "benchmark_anchor",
 }
@@ -36,8 +38,11 @@ if __name__ == "__main__":
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--seeds", default="1,2,3", help="of method: one pair of runs for each")
     parser.add_argument("--steps", type=int, default=500, help="of anchor: its training steps; ours get the same time")
+    parser.add_argument("--tiny", action="store_true", help="of gpu: sizes for a processor, only to see that it runs")
+    parser.add_argument("--pieces", help="of gpu: which, such as gamm,ddp; all that are not in the file yet by default")
     arguments = parser.parse_args()
     own = {
+        "gpu": {"tiny": arguments.tiny, "chosen": arguments.pieces},
         "method": {"seeds": [int(seed) for seed in arguments.seeds.split(",")]},
         "anchor": {"steps": arguments.steps},
     }
