@@ -1,13 +1,13 @@
 """The LightningDataModule: prepared folder and splits to batches."""
 
 import signal
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.accelerators import CUDAAccelerator
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Subset
 
 from gains.contract import Target
 from gains.data.augmentation import Augmentation
@@ -119,9 +119,13 @@ class InstanceDataModule(pl.LightningDataModule):
             **self._loading(),
         )
 
-    def evaluation_dataloader(self, split: str) -> DataLoader[tuple[Tensor, Target]]:
-        """Images of any split as they are, one at a time: sizes differ."""
-        return DataLoader(self.dataset(split), batch_size=1, **self._loading())
+    def evaluation_dataloader(
+        self, split: str, places: Sequence[int] | None = None
+    ) -> DataLoader[tuple[Tensor, Target]]:
+        """Images of any split as they are, one at a time: sizes differ; all, or those at some places."""
+        dataset = self.dataset(split)
+        chosen = dataset if places is None else Subset(dataset, places)
+        return DataLoader(chosen, batch_size=1, **self._loading())
 
     def _loading(self) -> dict[str, Any]:
         """Workers that stay alive between epochs, and go on where a signal asks the run to stop."""

@@ -104,7 +104,8 @@ class InstanceSegmentationEvaluator(Metric):
     def statistics(self) -> tuple[list[int], dict[str, CategoryStatistics]]:
         """Image ids in ascending order, and what each category (by name) contributes in each of them.
 
-        What bootstrap intervals are drawn from; in a distributed run, of this process's images.
+        What bootstrap intervals are drawn from; in a distributed run, of this process's images unless inside
+        ``sync_context()``.
         """
         statistics = {
             name: CategoryStatistics.of(rows, self.max_detections, self.score_threshold)

@@ -74,6 +74,18 @@ def meet_again(device: torch.device) -> None:
         )
 
 
+def wait() -> None:
+    """Until all processes of the run are here."""
+    if torch.distributed.is_initialized():
+        torch.distributed.barrier()
+
+
+def part() -> None:
+    """The processes have nothing more to tell each other."""
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
 def _ready() -> str:
     """Key that says that the first is ready, since the last restart."""
     return f"gains/ready/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}"

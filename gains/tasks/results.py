@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytorch_lightning as pl
 
 from gains.comparison.collect import RESULTS
 from gains.data.datamodule import InstanceDataModule
@@ -14,8 +13,10 @@ from gains.metrics.stored import StoredStatistics, write_statistics
 from gains.metrics.table import print_table
 from gains.plain import write_json
 from gains.reports.evaluation import write_evaluation_report
+from gains.tasks.testing import run_test
 from gains.training.callbacks import PredictionWriter
 from gains.training.module import InstanceSegmentation
+from gains.training.shares import Share
 
 
 def evaluate(
@@ -30,6 +31,9 @@ def evaluate(
     seed: int | None = None,
 ) -> dict[str, Any]:
     """Evaluate on one split; write results, their statistics, predictions, ``report.html`` and ``figures/``.
+
+    Where several processes have trained, all must call it: each evaluates its share of the images, all come to the same
+    results, and the first writes them.
 
     Args:
         module: the model.
@@ -46,22 +50,16 @@ def evaluate(
         ``metrics``, ``per_category`` (see :class:`InstanceSegmentationEvaluator`), and what was evaluated.
     """
     threshold = module.recipe.operating_point.score_threshold
-    writer = PredictionWriter(folder, datamodule.annotations, threshold)
-    trainer = pl.Trainer(
-        accelerator=accelerator,
-        devices=1,
-        logger=False,
-        callbacks=[writer],
-        enable_model_summary=False,
-        default_root_dir=str(folder),
-    )
-    begin = time.perf_counter()
-    trainer.test(module, dataloaders=datamodule.evaluation_dataloader(split), verbose=False)
-    seconds = time.perf_counter() - begin
     dataset = datamodule.dataset(split)
-    if module.capped_images:
+    share = Share.of(len(dataset))
+    writer = PredictionWriter(folder, datamodule.annotations, threshold, share=share)
+    begin = time.perf_counter()
+    run_test(module, datamodule, split, accelerator, share, [writer], folder)
+    seconds = time.perf_counter() - begin
+    capped = sum(share.gather([module.capped_images]))
+    if capped and share.first:
         print(
-            f"note: in {module.capped_images} of {len(dataset)} images the network found as many instances as "
+            f"note: in {capped} of {len(dataset)} images the network found as many instances as "
             f"max_detections={module.recipe.operating_point.max_detections} allows in an image or tile; some may be "
             "missing, raise it"
         )
@@ -76,26 +74,27 @@ def evaluate(
         "tuning": tuning,
         "costs": {
             "training_seconds": training_seconds,
-            "inference_seconds_per_image": seconds / len(dataset),
+            "inference_seconds_per_image": seconds * share.processes / len(dataset),
             "parameters": sum(parameter.numel() for parameter in module.network.parameters()),
         },
     }
-    statistics = stored_statistics(module, dataset)
+    statistics, per_image = stored_statistics(module, dataset), module.evaluator.per_image()
+    if not share.first:
+        return results
     write_statistics(folder / "statistics.npz", statistics)
     write_json(folder / RESULTS, results)
     weights = np.ones(len(statistics.images))
     precision = {name: category.segm.precision(weights) for name, category in statistics.statistics.items()}
-    write_evaluation_report(
-        folder, dataset, writer.entries, results, module.evaluator.per_image(), precision, writer.anomalies
-    )
+    write_evaluation_report(folder, dataset, writer.entries, results, per_image, precision, writer.anomalies)
     return results
 
 
 def stored_statistics(module: InstanceSegmentation, dataset: InstanceDataset) -> StoredStatistics:
     """What comparisons need of an evaluation, its images by name."""
     names = {int(dataset.annotations.images[name]["id"]): name for name in dataset.names}
-    image_ids, statistics = module.evaluator.statistics()
     evaluator = module.evaluator
+    with evaluator.sync_context():
+        image_ids, statistics = evaluator.statistics()
     images = [names[image_id] for image_id in image_ids]
     return StoredStatistics(images, statistics, evaluator.score_threshold, evaluator.max_detections)
 

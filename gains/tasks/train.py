@@ -4,7 +4,6 @@ import math
 import signal
 
 import pytorch_lightning as pl
-import torch
 from omegaconf import DictConfig
 from pytorch_lightning.callbacks import Timer
 from pytorch_lightning.utilities.exceptions import SIGTERMException
@@ -65,24 +64,27 @@ def run(config: DictConfig) -> float:
         raise SystemExit(128 + signal.SIGTERM) from None
     if split is None or not trainer.is_global_zero:
         end_tracking()
-    if torch.distributed.is_initialized():
-        # The first process evaluates alone, and must not wait for the others to take part.
-        torch.distributed.destroy_process_group()
-    if not trainer.is_global_zero:
-        return math.nan
+    processes.wait()  # for the first to have written
     best = best_checkpoint(folder)
     if resume and not best.is_file():  # nothing was left to do
         best = best_checkpoint(run_of(resume))
-    plot_losses(folder / CURVES, folder / "figures" / "curves.png")
+    if trainer.is_global_zero:
+        plot_losses(folder / CURVES, folder / "figures" / "curves.png")
     seconds = training_seconds(trainer)
     tuning = tune(best, datamodule, config) if config.tune else None
+    processes.wait()
     if split is None:
-        print_places(folder, best)
-        return objective(trainer)
+        processes.part()
+        if trainer.is_global_zero:
+            print_places(folder, best)
+        return objective(trainer) if trainer.is_global_zero else math.nan
     module = InstanceSegmentation(*load_network(best, trust=config.trust))
     results = evaluate(
         module, best, datamodule, split, folder, config.trainer.accelerator, seconds, tuning, config.seed
     )
+    processes.part()
+    if not trainer.is_global_zero:
+        return math.nan
     end_tracking(results)
     report(results, folder)
     return objective(trainer)

@@ -4,14 +4,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pytorch_lightning as pl
 from omegaconf import DictConfig
 
 from gains.data.datamodule import InstanceDataModule
 from gains.errors import InputError
 from gains.metrics.threshold import tune_threshold
 from gains.models.checkpoint import load_network, store_operating_point
+from gains.tasks.testing import run_test
 from gains.training.module import InstanceSegmentation
+from gains.training.shares import Share
 
 METRICS = ("aji", "f1_50")
 """What a threshold can be chosen by: metrics that depend on it."""
@@ -33,6 +34,8 @@ def check_tuning(config: DictConfig, datamodule: InstanceDataModule) -> None:
 
 def tune(checkpoint: Path, datamodule: InstanceDataModule, config: DictConfig) -> dict[str, Any]:
     """Choose score threshold and NMS on the validation images, and store them in a checkpoint.
+
+    Where several processes have trained, all must call it; the first stores what all have found.
 
     Args:
         checkpoint: of the run; its operating point is replaced.
@@ -56,11 +59,13 @@ def tune(checkpoint: Path, datamodule: InstanceDataModule, config: DictConfig) -
         tried.append({"nms": nms, "nms_iou": iou, "score_threshold": threshold, config.tune_metric: value})
         if value > best_value:
             best, best_value = replace(point, score_threshold=threshold), value
-    store_operating_point(checkpoint, best)
-    print(
-        f"tuned on {len(datamodule.splits['val'])} validation images: nms={best.nms} nms_iou={best.nms_iou} "
-        f"score_threshold={best.score_threshold} ({config.tune_metric} {best_value:.4f})"
-    )
+    count = len(datamodule.splits["val"])
+    if Share.of(count).first:
+        store_operating_point(checkpoint, best)
+        print(
+            f"tuned on {count} validation images: nms={best.nms} nms_iou={best.nms_iou} "
+            f"score_threshold={best.score_threshold} ({config.tune_metric} {best_value:.4f})"
+        )
     return {"metric": config.tune_metric, "chosen": best.to_plain(), "tried": tried}
 
 
@@ -68,13 +73,8 @@ def _best_threshold(
     module: InstanceSegmentation, datamodule: InstanceDataModule, config: DictConfig
 ) -> tuple[float, float]:
     """The best score threshold at a module's NMS, and the metric there."""
-    trainer = pl.Trainer(
-        accelerator=config.trainer.accelerator,
-        devices=1,
-        logger=False,
-        enable_checkpointing=False,
-        enable_model_summary=False,
-    )
-    trainer.test(module, dataloaders=datamodule.evaluation_dataloader("val"), verbose=False)
-    threshold, curve = tune_threshold(module.evaluator, config.tune_metric)
+    share = Share.of(len(datamodule.dataset("val")))
+    run_test(module, datamodule, "val", config.trainer.accelerator, share)
+    with module.evaluator.sync_context():
+        threshold, curve = tune_threshold(module.evaluator, config.tune_metric)
     return threshold, curve[threshold]

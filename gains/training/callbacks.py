@@ -21,6 +21,7 @@ from gains.models.gains import GAInSMaskBranch
 from gains.models.parts.roi.masks import paste_maps
 from gains.plain import write_json
 from gains.training.module import InstanceSegmentation
+from gains.training.shares import Share
 
 
 def to_pixels(image: Tensor) -> npt.NDArray[np.uint8]:
@@ -106,32 +107,46 @@ class SampleOverlays(pl.Callback):
 class PredictionWriter(pl.Callback):
     """At test time, draw the first images and write all predictions in COCO's results format.
 
+    Several processes draw their own images; the first writes the predictions of all.
+
     Args:
         folder: receives ``predictions.json`` and ``figures/``.
         annotations: of the images.
         score_threshold: score from which a detection is drawn.
         count: number of images to draw.
+        share: which of the images this process looks at; None for all.
 
     Attributes:
-        anomalies: by image name, of GAInS: predicted anomaly maps beside the image.
+        entries: predictions of all images, once the test has ended.
+        anomalies: by image name, of GAInS: predicted anomaly maps beside the image; once the test has ended.
     """
 
-    def __init__(self, folder: Path, annotations: Annotations, score_threshold: float, count: int = 8) -> None:
+    def __init__(
+        self, folder: Path, annotations: Annotations, score_threshold: float, count: int = 8, share: Share | None = None
+    ) -> None:
         self.folder = folder
         self.annotations = annotations
         self.count = count
         self.score_threshold = score_threshold
+        self.share = share
         self.entries: list[dict[str, Any]] = []
         self.anomalies: dict[str, Picture] = {}
         self.usual = False
+        self._found: list[tuple[str, list[dict[str, Any]], Picture | None]] = []
+
+    def _place(self, batch_idx: int) -> int | None:
+        """Place of a batch's image among all; None for one that another process looks at."""
+        places = range(batch_idx + 1) if self.share is None else self.share.places
+        return places[batch_idx] if batch_idx < len(places) else None
 
     def on_test_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Batch, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
         """Ask for the anomaly maps of the images that are drawn, and of no others: they cost time."""
         if (mask := anomaly_branch(pl_module)) is not None:
+            place = self._place(batch_idx)
             self.usual = mask.predict_anomaly if batch_idx == 0 else self.usual
-            mask.predict_anomaly = self.usual or batch_idx < self.count
+            mask.predict_anomaly = self.usual or (place is not None and place < self.count)
 
     def on_test_batch_end(
         self,
@@ -144,20 +159,29 @@ class PredictionWriter(pl.Callback):
     ) -> None:
         """Keep one batch's predictions."""
         images, targets = batch
+        place = self._place(batch_idx)
+        if place is None:
+            return
         for image, target, found in zip(images, targets, outputs["predictions"], strict=True):
-            self.entries += coco_results(found, int(target["image_id"]), self.annotations.category_ids)
-            if batch_idx < self.count:
-                name = self.annotations.name_of(int(target["image_id"]))
+            name, anomaly = self.annotations.name_of(int(target["image_id"])), None
+            if place < self.count:
                 picture = comparison(image, target, found, self.score_threshold, name)
-                save_image(self.folder / "figures" / f"test_{batch_idx}.png", picture)
+                save_image(self.folder / "figures" / f"test_{place}.png", picture)
                 if "anomaly_maps" in found:
-                    self.anomalies[name] = predicted_anomaly(image, found, self.score_threshold)
-                    save_image(self.folder / "figures" / f"anomaly_test_{batch_idx}.png", self.anomalies[name])
+                    anomaly = predicted_anomaly(image, found, self.score_threshold)
+                    save_image(self.folder / "figures" / f"anomaly_test_{place}.png", anomaly)
+            entries = coco_results(found, int(target["image_id"]), self.annotations.category_ids)
+            self._found.append((name, entries, anomaly))
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write them."""
         if (mask := anomaly_branch(pl_module)) is not None:
             mask.predict_anomaly = self.usual
+        everything = self._found if self.share is None else self.share.gather(self._found)
+        self.entries = [entry for _, entries, _ in everything for entry in entries]
+        self.anomalies = {name: picture for name, _, picture in everything if picture is not None}
+        if self.share is not None and not self.share.first:
+            return
         named = [{**entry, "image_id": self.annotations.image_ids[entry["image_id"]]} for entry in self.entries]
         write_json(self.folder / "predictions.json", named)
 

@@ -1,0 +1,48 @@
+"""Running a model over a split, in one process or shared between those that trained it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytorch_lightning as pl
+import torch
+from lightning_fabric.plugins.environments import LightningEnvironment
+
+from gains.data.datamodule import InstanceDataModule
+from gains.training.module import InstanceSegmentation
+from gains.training.shares import Share
+
+
+def run_test(
+    module: InstanceSegmentation,
+    datamodule: InstanceDataModule,
+    split: str,
+    accelerator: str,
+    share: Share,
+    callbacks: Sequence[pl.Callback] = (),
+    folder: Path | None = None,
+) -> None:
+    """Fill a module's evaluator with this process's share of a split; what that computes is of all processes.
+
+    Args:
+        module: the model.
+        datamodule: its data.
+        split: ``train``, ``val`` or ``test``.
+        accelerator: Lightning's name of the device to run on; each of several processes takes the one it trained on.
+        share: of the images of the split.
+        callbacks: of the test.
+        folder: of the run.
+    """
+    own_device = accelerator == "cuda" and share.processes > 1
+    trainer = pl.Trainer(
+        accelerator=accelerator,
+        devices=[torch.cuda.current_device()] if own_device else 1,
+        # What started several processes does not count here: each is on its own, but for what the evaluator gathers.
+        plugins=[LightningEnvironment()] if share.processes > 1 else None,
+        logger=False,
+        callbacks=list(callbacks),
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        enable_progress_bar=share.first,
+        default_root_dir=None if folder is None else str(folder),
+    )
+    trainer.test(module, dataloaders=datamodule.evaluation_dataloader(split, share.seen), verbose=False)
