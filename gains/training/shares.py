@@ -43,7 +43,7 @@ class Share:
 
     @property
     def seen(self) -> range:
-        """The places that it looks at: without any of its own the first, which does not count, since all must take part."""
+        """The places that it looks at: its own, or the first, not counted, where it has none: all must take part."""
         return self.places or range(1)
 
     def gather(self, items: Sequence[Item]) -> list[Item]:
