@@ -180,10 +180,13 @@ class PredictionWriter(pl.Callback):
         everything = self._found if self.share is None else self.share.gather(self._found)
         self.entries = [entry for _, entries, _ in everything for entry in entries]
         self.anomalies = {name: picture for name, _, picture in everything if picture is not None}
-        if self.share is not None and not self.share.first:
-            return
-        named = [{**entry, "image_id": self.annotations.image_ids[entry["image_id"]]} for entry in self.entries]
-        write_json(self.folder / "predictions.json", named)
+        if self.share is None or self.share.first:
+            write_predictions(self.folder / "predictions.json", self.entries, self.annotations)
+
+
+def write_predictions(path: Path, entries: Sequence[dict[str, Any]], annotations: Annotations) -> None:
+    """Write entries of a COCO results list, with the image ids of the data set as it was distributed."""
+    write_json(path, [{**entry, "image_id": annotations.image_ids[entry["image_id"]]} for entry in entries])
 
 
 def coco_results(found: dict[str, Any], image_id: int, category_ids: Sequence[Id]) -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ from gains.data.prepare import prepare
 from gains.data.sources.coco import Coco
 from gains.errors import InputError
 from gains.metrics.sources import read_ground_truth, read_predictions
-from gains.training.callbacks import PredictionWriter, coco_results
+from gains.training.callbacks import coco_results, write_predictions
 from helpers.sources import SIZE, dense, only
 
 
@@ -145,13 +145,12 @@ def test_text_ids_are_kept_and_come_back_in_predictions(tmp_path: Path, write_co
     annotations = load_annotations(tmp_path / "out")
     number = annotations.images["a"]["id"]
     assert isinstance(number, int)
-    writer = PredictionWriter(tmp_path, annotations, 0.5)
     boxes = torch.tensor([[2.0, 3, 12, 9], [0, 0, 1, 1]])
     rles, scores = annotations.masks("a"), torch.tensor([0.9, 0.8])
     labels = torch.from_numpy(annotations.labels[annotations.rows("a")]).long()
     found = {"boxes": boxes, "labels": labels, "scores": scores, "rles": rles}
-    writer.entries += coco_results(found, number, annotations.category_ids)
-    writer.on_test_end(None, None)  # type: ignore[arg-type]
+    entries = coco_results(found, number, annotations.category_ids)
+    write_predictions(tmp_path / "predictions.json", entries, annotations)
     written = json.loads((tmp_path / "predictions.json").read_text())
     assert {(entry["image_id"], entry["category_id"]) for entry in written} == {("x", "c"), ("x", "n")}
     for file in (path, tmp_path / "out" / "annotations.json"):
