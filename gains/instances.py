@@ -7,10 +7,8 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
+from gains.arrays import FloatArray, IntArray
 from gains.masks import InstanceCrops
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)

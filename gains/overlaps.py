@@ -4,9 +4,8 @@ import numpy as np
 import numpy.typing as npt
 import shapely
 
+from gains.arrays import IntArray
 from gains.masks import InstanceCrops
-
-IntArray = npt.NDArray[np.int64]
 
 
 def overlapping_boxes(boxes: IntArray) -> tuple[IntArray, IntArray]:

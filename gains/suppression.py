@@ -6,11 +6,11 @@ Greedy, as NMS on boxes is, and on crops: only masks whose boxes meet are compar
 import numpy as np
 import numpy.typing as npt
 
+from gains.arrays import IntArray
 from gains.masks import InstanceCrops
 from gains.overlaps import overlapping_boxes, window
 
 FloatArray = npt.NDArray[np.floating]
-IntArray = npt.NDArray[np.int64]
 
 ONE_THING = 0.8
 """Mask IoU above which two detections of different categories are one thing; a nucleus covers less of its cell."""

@@ -7,7 +7,7 @@ import gains
 
 ROOT = Path(gains.__file__).parent
 LAYERS = (
-    ("errors",),
+    ("errors", "arrays"),
     ("files", "config", "renamed"),
     ("settings",),
     ("typed", "values"),

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from gains.arrays import FloatArray
 from gains.comparison.collect import Key, Run
 from gains.errors import InputError
 from gains.metrics.bootstrap import draw_weights, percentiles, resample
-from gains.metrics.matching.intersections import FloatArray
 
 Unit = tuple[int, int]
 """Seed and fold."""

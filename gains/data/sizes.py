@@ -5,13 +5,11 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from gains.arrays import FloatArray
 from gains.data.dataset import Annotations
 from gains.images.scaling import fits_tile, fitted_size
 from gains.masks import equivalent_diameter
-
-FloatArray = npt.NDArray[np.float64]
 
 QUANTILES = (0.05, 0.5, 0.95)
 SMALLEST = 12.0

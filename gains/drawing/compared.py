@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from gains.arrays import BoolArray, FloatArray, IntArray
 from gains.drawing import Picture, assign_colours, contact_sheet, draw_instances, enlarge, zoom_of
 from gains.drawing.scale_bar import add_scale_bar
 from gains.masks import InstanceCrops
@@ -15,10 +16,6 @@ from gains.rle import RLE
 
 MATCHING_IOU = 0.5
 """IoU above which a prediction is taken for the truth that it meets, as in F1."""
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
-BoolArray = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import tifffile
 
+from gains.arrays import IntArray
 from gains.export.export import Export
 from gains.files import replacing
 from gains.formats.layers import CATEGORIES, number_ranges
@@ -22,8 +23,6 @@ from gains.overlaps import overlapping_pairs, window
 
 BAND = 256
 """Rows per band and TIFF strip."""
-
-IntArray = npt.NDArray[np.int64]
 
 
 def write_labels(path: Path, export: Export) -> None:

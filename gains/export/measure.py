@@ -8,12 +8,11 @@ import pandas as pd
 import torch
 from scipy import ndimage
 
+from gains.arrays import FloatArray
 from gains.images.raster import Raster
 from gains.instances import Instances
 from gains.masks import InstanceCrops
 from gains.overlaps import overlapping_pairs, window
-
-FloatArray = npt.NDArray[np.float64]
 
 # Benkrid, Crookes (2000): a border pixel adds a length that depends on which border pixels adjoin it. Its own weight
 # is 1, a neighbour across an edge counts 2, one across a corner 10; the sum names the arrangement.

@@ -11,16 +11,12 @@ from dataclasses import dataclass
 from itertools import chain
 
 import numpy as np
-import numpy.typing as npt
 import shapely
 from scipy import ndimage
 from shapely.geometry.base import BaseGeometry
 
+from gains.arrays import BoolArray, FloatArray, IntArray
 from gains.instances import Instances
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
-BoolArray = npt.NDArray[np.bool_]
 
 
 def outlines(instances: Instances) -> list[BaseGeometry]:

@@ -3,7 +3,7 @@
 import json
 import math
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -201,15 +201,31 @@ def _category(entry: Mapping[str, Any], path: Path) -> tuple[Id, str]:
     return number, called or str(number)
 
 
+def new_image_id(entry: Mapping[str, Any], index: int, known: Collection[Id], path: Path) -> Id:
+    """The id of an image of a COCO file.
+
+    Args:
+        entry: of the list of images.
+        index: of the entry.
+        known: ids of the entries before it.
+        path: of the file.
+
+    Raises:
+        InputError: if it has none, or that of an entry before it.
+    """
+    number = to_id(entry.get("id"))
+    if number is None:
+        raise InputError(f"{path}: each image needs an id, and image {index + 1} has {entry.get('id')!r}")
+    if number in known:
+        raise InputError(f"{path}: image id {number} occurs twice; ids must be unique")
+    return number
+
+
 def _images(entries: Sequence[Mapping[str, Any]], path: Path, faults: Faults) -> dict[Id, CocoImage]:
     images: dict[Id, CocoImage] = {}
     for index, entry in enumerate(entries):
         with faults.collected():
-            number = to_id(entry.get("id"))
-            if number is None:
-                raise InputError(f"{path}: each image needs an id, and image {index + 1} has {entry.get('id')!r}")
-            if number in images:
-                raise InputError(f"{path}: image id {number} occurs twice; ids must be unique")
+            number = new_image_id(entry, index, images, path)
             height, width = (to_id(entry.get(side)) for side in ("height", "width"))
             if not (isinstance(height, int) and isinstance(width, int) and height > 0 and width > 0):
                 raise InputError(f"{path}: image {number} needs height and width, whole numbers from 1")

@@ -7,8 +7,8 @@ segmentation for computational pathology", IEEE TMI 2017, algorithm 1.
 
 import numpy as np
 
+from gains.arrays import IntArray
 from gains.metrics.matching.assignment import in_annotation_order, optimal
-from gains.metrics.matching.intersections import IntArray
 from gains.metrics.matching.rows import InstanceSets
 
 

@@ -19,13 +19,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from pycocotools import mask as coco_mask
 from scipy import ndimage
 
+from gains.arrays import BoolArray, FloatArray, IntArray
 from gains.masks import InstanceCrops
-from gains.metrics.matching.intersections import FloatArray, IntArray, Pairs, mask_areas
+from gains.metrics.matching.intersections import Pairs, mask_areas
 from gains.overlaps import overlapping_boxes, window
 from gains.rle import RLE
 
@@ -39,8 +39,6 @@ MIN_PIECE = 0.05
 """Share of an instance's area from which a piece counts."""
 CLOSE_IOU = 0.5
 """Detections with less in common with a ground truth are not its match in any metric that asks for sub-regions."""
-
-BoolArray = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gains.metrics.matching.intersections import BoolArray, FloatArray, IntArray, Pairs
+from gains.arrays import BoolArray, FloatArray, IntArray
+from gains.metrics.matching.intersections import Pairs
 from gains.metrics.matching.rows import Row
 
 IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gains.metrics.matching.intersections import FloatArray
+from gains.arrays import FloatArray
 from gains.metrics.names import BY_NAME
 from gains.metrics.statistics import CategoryStatistics
 from gains.metrics.summary import summarise

@@ -6,9 +6,9 @@ from functools import cached_property
 
 import numpy as np
 
+from gains.arrays import FloatArray
 from gains.metrics.aji import aji, aji_paper, aji_plus
 from gains.metrics.average_precision import Ranking
-from gains.metrics.matching.intersections import FloatArray
 from gains.metrics.matching.rows import Row
 from gains.metrics.panoptic import MatchCounts, count_matches
 from gains.metrics.subregions import LieStatistics

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from gains.arrays import FloatArray
 from gains.metrics.arrangement import GROUPS
 from gains.metrics.matching.assignment import optimal
-from gains.metrics.matching.intersections import FloatArray
 from gains.metrics.matching.rows import Row
 
 IOU = 0.5

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from gains.metrics.matching.intersections import FloatArray
+from gains.arrays import FloatArray
 from gains.metrics.names import BY_NAME, METRICS
 from gains.metrics.statistics import CategoryStatistics, Weighted, weighted_mean
 

@@ -66,8 +66,6 @@ class SegmentWidget(Container):  # type: ignore[misc]  # napari is an extra, of 
         """Start the model on the plane that is shown of the chosen image; layers appear when it is done."""
         layer = self.image.value
         try:
-            if layer is None:
-                raise InputError("open an image first")
             pixels, name, metadata = self._plane(layer)
             job = Segmentation(self._checkpoint(), pixels, name, self._settings())
         except InputError as error:
@@ -91,8 +89,6 @@ class SegmentWidget(Container):  # type: ignore[misc]  # napari is an extra, of 
         """Save the visible labels layers of the plane with it, for ``gains prepare dataset=drawings``."""
         layer = self.image.value
         try:
-            if layer is None:
-                raise InputError("open an image first")
             image, name, metadata = self._plane(layer)
             labels = [each for each in self.viewer.layers if isinstance(each, Labels)]
             # A layer that somebody added says nothing of where it belongs.
@@ -141,8 +137,14 @@ class SegmentWidget(Container):  # type: ignore[misc]  # napari is an extra, of 
         chosen = {name: value for name, value in values.items() if value}
         return chosen if self.intensity.value == AS_TRAINED else {**chosen, "intensity": self.intensity.value}
 
-    def _plane(self, layer: Image) -> tuple[Any, str, dict[str, Any]]:
-        """Pixels of the plane that is shown, what it is called, and the metadata by which its layers are known."""
+    def _plane(self, layer: Image | None) -> tuple[Any, str, dict[str, Any]]:
+        """Pixels of the plane that is shown, what it is called, and the metadata by which its layers are known.
+
+        Raises:
+            InputError: if no image is open.
+        """
+        if layer is None:
+            raise InputError("open an image first")
         data = layer.data[0] if layer.multiscale else layer.data
         pixels, place = shown_plane(data, layer.rgb, self.viewer.dims.current_step, layer.name)
         name = "_".join([layer.name, *(f"{index + 1:03d}" for index in place)])

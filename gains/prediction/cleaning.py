@@ -3,15 +3,13 @@
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from scipy import ndimage
 
+from gains.arrays import BoolArray
 from gains.errors import InputError
 from gains.masks import InstanceCrops, tighten
 from gains.prediction.result import Prediction
-
-BoolArray = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)

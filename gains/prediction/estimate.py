@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from gains.arrays import FloatArray, IntArray
 from gains.errors import InputError
 from gains.images.intensity import Intensity
 from gains.images.notes import Notes
@@ -26,9 +26,6 @@ from gains.masks import equivalent_diameter
 from gains.prediction.scale import MAX_TILE, MIN_TILE, Training
 from gains.prediction.tiles import network_tiles, read, value_limits
 from gains.prediction.tiling import EDGE, TileGrid
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 MOST_IMAGES = 8
 MOST_TILES = 8

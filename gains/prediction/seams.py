@@ -18,13 +18,11 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from gains.arrays import BoolArray, IntArray
 from gains.masks import InstanceCrops
 from gains.overlaps import intersection, overlapping_boxes, window
 from gains.prediction.tiling import TileGrid
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
-BoolArray = npt.NDArray[np.bool_]
 Box = tuple[int, int, int, int]
 
 MIN_IOU = 0.5

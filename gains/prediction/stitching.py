@@ -14,18 +14,14 @@ import zlib
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from gains.arrays import BoolArray, FloatArray, IntArray
 from gains.masks import InstanceCrops
 from gains.prediction.seams import same_instance
 from gains.prediction.tiling import TileGrid
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
-BoolArray = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)

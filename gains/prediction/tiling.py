@@ -4,13 +4,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
 
+from gains.arrays import BoolArray, FloatArray, IntArray
 from gains.images.scaling import fits_tile
-
-IntArray = npt.NDArray[np.int64]
-FloatArray = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
 
 EDGE = 4
 """Pixels from its tile's edge within which an instance counts as cut: predicted outlines end a little early. Of the

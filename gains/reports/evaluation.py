@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from gains.arrays import FloatArray
 from gains.data.dataset import InstanceDataset
 from gains.drawing import Picture as Drawing
 from gains.drawing import enlarge, zoom_of
@@ -22,7 +23,6 @@ from gains.metrics.names import BY_NAME, HEADLINES, METRICS
 from gains.metrics.subregions import arrangement_rows
 from gains.prediction.records import THUMBNAIL_SIDE, webp
 from gains.reports.html import (
-    FloatArray,
     Picture,
     bullets,
     cards,

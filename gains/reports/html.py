@@ -9,17 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from gains import __version__
+from gains.arrays import FloatArray
 from gains.files import replacing
 
 WIDTH, HEIGHT, BASE = 360, 150, 118
 """Of a histogram in SVG units, and where its horizontal axis lies."""
 LINES = 4
 """Colours of lines in the style sheet."""
-
-FloatArray = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)

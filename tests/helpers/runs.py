@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
+from gains.arrays import FloatArray
 from gains.comparison.collect import Key, Run
 from gains.metrics.average_precision import Ranking
-from gains.metrics.matching.intersections import FloatArray
 from gains.metrics.statistics import CategoryStatistics
 from gains.metrics.stored import StoredStatistics
 from gains.metrics.summary import summarise

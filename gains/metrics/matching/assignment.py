@@ -5,7 +5,8 @@ from scipy.optimize import linear_sum_assignment
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from gains.metrics.matching.intersections import IntArray, Pairs
+from gains.arrays import IntArray
+from gains.metrics.matching.intersections import Pairs
 
 
 def in_annotation_order(pairs: Pairs, *, tie_to_lower_score: bool) -> IntArray:

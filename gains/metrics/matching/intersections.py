@@ -8,14 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from pycocotools import mask as coco_mask
 
+from gains.arrays import BoolArray, FloatArray, IntArray
 from gains.rle import RLE
-
-IntArray = npt.NDArray[np.int64]
-FloatArray = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
 
 _BLOCK_ENTRIES = 250_000
 """Entries of the IoU matrix held at one time (2 MB)."""

@@ -7,18 +7,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from gains.arrays import BoolArray, FloatArray, IntArray
 from gains.masks import InstanceCrops
 from gains.metrics.arrangement import arrange, covered_hits
-from gains.metrics.matching.intersections import (
-    BoolArray,
-    FloatArray,
-    IntArray,
-    Pairs,
-    box_pairs,
-    mask_areas,
-    mask_boxes,
-    mask_pairs,
-)
+from gains.metrics.matching.intersections import Pairs, box_pairs, mask_areas, mask_boxes, mask_pairs
 from gains.rle import RLE, encode_crop
 
 

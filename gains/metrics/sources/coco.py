@@ -14,6 +14,7 @@ from gains.formats.coco import (
     describe,
     is_number,
     load_json,
+    new_image_id,
     number_ids,
     place,
     read_box,
@@ -114,13 +115,9 @@ def _images_by_name(images: list[Any], truth: GroundTruth, path: Path) -> dict[I
     names = ImageNames(truth)
     found: dict[Id, int] = {}
     faults = Faults(str(path))
-    for image in images:
+    for index, image in enumerate(images):
         with faults.collected():
-            image_id = to_id(image.get("id"))
-            if image_id is None:
-                raise InputError(f"{path}: each image needs an id, not {image.get('id')!r}")
-            if image_id in found:
-                raise InputError(f"{path}: image id {image_id} occurs twice; ids must be unique")
+            image_id = new_image_id(image, index, found, path)
             if "file_name" in image:
                 plain = str(image["file_name"])
                 of_page = name_of_page(plain, image.get("page"))
