@@ -6,9 +6,13 @@ from gains.errors import InputError
 
 RENAMED = {
     "dataset.gamm.target_category": "dataset.target_category",
-    "model.filter.min_score": "min_score",
-    "model.filter.nms": "nms_iou",
-    "model.filter.max_detections": "max_detections",
+    "model.network.max_detections": "max_detections",
+    "model.network.min_score": "min_score",
+    **{
+        f"{place}.{old}": new
+        for place in ("model.filter", "model.network.filter", "model.network.box.filter")
+        for old, new in (("min_score", "min_score"), ("nms", "nms_iou"), ("max_detections", "max_detections"))
+    },
 }
 """Old name -> new name, in every command."""
 BY_COMMAND = {

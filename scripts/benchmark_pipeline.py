@@ -24,7 +24,7 @@ from gains.export.formats import FORMATS
 from gains.prediction.folder import claim
 from gains.prediction.inputs import Source
 from gains.prediction.units import Progress, divide
-from gains.tasks.units import here
+from gains.tasks.workers import here
 
 IMAGES, SIDE, DISKS, TURNS = 100, 512, 40, 3
 MODES = {"serial": 0, "pipeline": 8}

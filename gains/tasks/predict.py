@@ -23,7 +23,7 @@ from gains.prediction.scale import SETTINGS as SCALE
 from gains.prediction.units import Progress, Unit, divide
 from gains.reports.prediction import MAX_PICTURES, cap_notes, write_prediction_report
 from gains.tasks.scaling import ENTRY, settle_scale
-from gains.tasks.units import everywhere, formats_of, here, load_predictor
+from gains.tasks.workers import everywhere, formats_of, here, load_predictor
 
 SETTINGS = ("channels", "intensity", "tile", "overlap", *SCALE, *CLEANING)
 """What decides a result: a folder holds results of one choice of these, and of one checkpoint."""

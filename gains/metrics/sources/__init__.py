@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from gains.errors import InputError
-from gains.metrics.sources.coco import coco_predictions, coco_truth
+from gains.metrics.sources.coco_file import coco_predictions, coco_truth
 from gains.metrics.sources.label_files import LabelReading
 from gains.metrics.sources.label_folder import folder_predictions, folder_truth
 from gains.metrics.sources.sets import GroundTruth, Predictions

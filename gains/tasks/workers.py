@@ -44,7 +44,7 @@ def formats_of(config: DictConfig) -> list[str]:
     return [config.formats] if isinstance(config.formats, str) else list(config.formats)
 
 
-def wanted(config: DictConfig) -> Wanted:
+def wanted_of(config: DictConfig) -> Wanted:
     """What the settings ask for of every image."""
     return Wanted(
         Path(config.output),
@@ -60,7 +60,7 @@ def wanted(config: DictConfig) -> Wanted:
 def here(predictor: Predictor, units: list[Unit], config: DictConfig, progress: Progress) -> Iterator[Done]:
     """Do units in this process, one after the other."""
     for unit in units:
-        yield predict_unit(predictor, unit, wanted(config), progress)
+        yield predict_unit(predictor, unit, wanted_of(config), progress)
 
 
 def everywhere(client: Any, units: list[Unit], config: DictConfig, bar: Any) -> Iterator[Done]:
@@ -79,7 +79,7 @@ def everywhere(client: Any, units: list[Unit], config: DictConfig, bar: Any) -> 
 
 
 def _on_worker(unit: Unit, settings: str) -> Done:
-    return predict_unit(_loaded(settings), unit, wanted(DictConfig(OmegaConf.create(settings))), None)
+    return predict_unit(_loaded(settings), unit, wanted_of(DictConfig(OmegaConf.create(settings))), None)
 
 
 @lru_cache(maxsize=1)
