@@ -98,7 +98,7 @@ def _interpolation(start: float, end: float, limit: int, cells: int) -> tuple[in
 def paste_sum(grids: Tensor, boxes: Tensor, size: tuple[int, int], stride: int) -> Tensor:
     """Paste grids into their boxes and add them up, differentiably and without a raster per RoI.
 
-    The rule is that of :meth:`RoIMasks.crops`: bilinear within a box, zero outside. The sum over RoIs of
+    The rule is that of :meth:`RoIMasks.paste`: bilinear within a box, zero outside. The sum over RoIs of
     rows x grid x columns is one matrix product over RoIs and grid rows.
 
     Args:
