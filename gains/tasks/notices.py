@@ -17,5 +17,5 @@ def silence_notices() -> None:
     """Silence these notices and Lightning's device and tip lines, in this process."""
     for notice in NOTICES:
         warnings.filterwarnings("ignore", message=notice)
-    for name in ("pytorch_lightning.utilities.rank_zero", "pytorch_lightning.accelerators.cuda"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+    for name in ("utilities.rank_zero", "accelerators.cuda", "trainer.connectors.checkpoint_connector"):
+        logging.getLogger(f"pytorch_lightning.{name}").setLevel(logging.WARNING)

@@ -9,6 +9,7 @@ from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 
 from gains.data.datamodule import InstanceDataModule
 from gains.training.module import InstanceSegmentation
+from gains.training.progress import StepBar
 from gains.training.shares import Share
 
 
@@ -39,7 +40,7 @@ def run_test(
         # What started several processes does not count here: each is on its own, but for what the evaluator gathers.
         plugins=[LightningEnvironment()] if share.processes > 1 else None,
         logger=False,
-        callbacks=list(callbacks),
+        callbacks=[*callbacks, *([StepBar()] if share.first else [])],
         enable_checkpointing=False,
         enable_model_summary=False,
         enable_progress_bar=share.first,

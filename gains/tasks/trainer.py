@@ -15,6 +15,7 @@ from gains.spelling import check_trainer_names
 from gains.training.checkpoints import WholeCheckpoints
 from gains.training.finite import FiniteGuard
 from gains.training.precision import choose_precision, precision_note
+from gains.training.progress import StepBar
 from gains.training.resume import ExactResume
 from gains.training.schedule import ValidationSchedule
 
@@ -58,6 +59,8 @@ def build_trainer(config: DictConfig, folder: Path) -> pl.Trainer:
     interval, every_n_epoch = settings.pop("val_check_interval", None), settings.pop("check_val_every_n_epoch", None)
     loggers = [instantiate(entry, save_dir=str(folder)) for entry in config.logger.loggers.values()]
     callbacks = [instantiate(entry) for entry in config.callbacks.values() if entry is not None]
+    if not settings.setdefault("enable_progress_bar", any(isinstance(one, StepBar) for one in callbacks)):
+        callbacks = [callback for callback in callbacks if not isinstance(callback, StepBar)]
     schedule = ValidationSchedule(interval, every_n_epoch)
     try:
         return pl.Trainer(

@@ -1,5 +1,6 @@
 """The one LightningModule, for every model: losses in, metrics out."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from gains.contract import Batch
+from gains.errors import InputError
 from gains.metrics.evaluator import InstanceSegmentationEvaluator
 from gains.metrics.names import MAIN
 from gains.models.checkpoint import operate, seal
@@ -125,11 +127,17 @@ class InstanceSegmentation(pl.LightningModule):
         """The optimiser with its warm-up and step schedule, stepped every batch.
 
         Raises:
+            InputError: if nothing but time ends the run.
             ValueError: if the module was made without an optimiser.
         """
         optimizer = self._new_optimizer()
-        total = int(self.trainer.estimated_stepping_batches)
-        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, warmup_and_steps(total, **self.schedule))
+        total = self.trainer.estimated_stepping_batches
+        if total == math.inf:
+            raise InputError(
+                "trainer.max_steps=-1 with trainer.max_epochs=-1 has no end, which the learning rate's schedule needs; "
+                "give one of them (trainer.max_time may end the run earlier)"
+            )
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, warmup_and_steps(int(total), **self.schedule))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def learning_rates(self) -> dict[str, float]:

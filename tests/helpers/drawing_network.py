@@ -93,10 +93,10 @@ def start(
     checkpoints = str(folder / "checkpoints")
     last = LastCheckpoint(checkpoints, settings.pop("minutes", 10))
     trainer = pl.Trainer(
-        **{"max_steps": 13, "max_epochs": -1, "log_every_n_steps": 1, "accelerator": "cpu", **settings},
+        **{"max_steps": 13, "max_epochs": -1, "log_every_n_steps": 1, "accelerator": "cpu"}
+        | {"enable_progress_bar": False, **settings},
         check_val_every_n_epoch=None,
         num_sanity_val_steps=0,
-        enable_progress_bar=False,
         enable_model_summary=False,
         logger=CSVLogger(folder, name="", version=""),
         callbacks=[schedule, ExactResume(3), *extra, BestCheckpoint(checkpoints, module.monitor), last],

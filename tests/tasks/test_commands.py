@@ -54,6 +54,9 @@ def test_run_folder_holds_everything_and_is_named(trained: tuple[Path, Path, str
     for word in (b"overlapping_cells_gains_seed1", b"test/segm_map", b"val_check_interval"):
         assert word in content, word
     assert "wandb:" not in output
+    assert "weights_only" not in output
+    assert "/4 [" in output  # one bar over all steps
+    assert "Epoch" not in output
     assert str(run.relative_to(folder)) in "\n".join(output.strip().splitlines()[-8:])
     assert "AJI" in output
     metrics = json.loads((run / "results.json").read_text())["metrics"]
