@@ -12,7 +12,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from gains import __version__
+from gains import __version__, completion
 from gains.config import config_folder
 from gains.errors import InputError, RunFailed
 from gains.renamed import refuse_renamed
@@ -39,7 +39,10 @@ def usage() -> str:
     return (
         "usage: gains COMMAND [key=value ...] [-m]\n\n"
         + "\n".join(lines)
-        + ("\n\ngains COMMAND --help lists the command's settings; gains --version.\n")
+        + (
+            "\n\ngains COMMAND --help lists the command's settings; gains --version;\n"
+            'eval "$(gains -sc install=bash)" makes Tab complete commands and settings.\n'
+        )
     )
 
 
@@ -52,6 +55,11 @@ def main(command: str | None = None) -> None:
             return
         if sys.argv[1] == "--version":
             print(f"gains {__version__}")
+            return
+        if completion.asked(sys.argv[1:]):
+            completed = completion.prepare(sys.argv[1:], list(COMMANDS))
+            if completed is not None:
+                configure_and_run(completed, typed)
             return
         command = sys.argv.pop(1)
     if command not in COMMANDS:
