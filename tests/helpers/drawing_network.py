@@ -92,9 +92,10 @@ def start(
     schedule = ValidationSchedule(settings.pop("val_check_interval", 4), settings.pop("check_val_every_n_epoch", None))
     checkpoints = str(folder / "checkpoints")
     last = LastCheckpoint(checkpoints, settings.pop("minutes", 10))
+    defaults: dict[str, Any] = {"max_steps": 13, "max_epochs": -1, "log_every_n_steps": 1, "accelerator": "cpu"}
+    defaults["enable_progress_bar"] = False
     trainer = pl.Trainer(
-        **{"max_steps": 13, "max_epochs": -1, "log_every_n_steps": 1, "accelerator": "cpu"}
-        | {"enable_progress_bar": False, **settings},
+        **(defaults | settings),
         check_val_every_n_epoch=None,
         num_sanity_val_steps=0,
         enable_model_summary=False,
