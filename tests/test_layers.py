@@ -10,7 +10,7 @@ LAYERS = (
     ("errors", "arrays"),
     ("files", "config", "renamed"),
     ("settings",),
-    ("typed", "values"),
+    ("typed", "completion", "values"),
     ("spelling",),
     ("plain", "rle", "download"),
     ("masks", "operating_point"),
