@@ -3,15 +3,18 @@
 import io
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
 import tifffile
+from hypothesis import given, settings
 from PIL import Image
 from scipy import ndimage
 
 from gains.errors import InputError
 from gains.formats.labels import check_lossless, check_not_interpolated, instances_of
+from helpers.label_scenes import drawn, label_scenes
 
 
 def discs(numbers: tuple[int, ...] = (1, 2, 3, 4)) -> npt.NDArray[np.int64]:
@@ -73,6 +76,33 @@ def test_touching_tissue_is_not_taken_for_interpolation() -> None:
     draw = np.random.default_rng(3)
     tissue = np.kron(draw.permutation(64).reshape(8, 8) + 1, np.ones((3, 3), np.int64))
     check_not_interpolated(tissue, "m.png")
+
+
+@settings(max_examples=150, deadline=None)
+@given(label_scenes())
+def test_label_images_of_any_kind_are_not_taken_for_interpolated_ones(labels: npt.NDArray[np.int64]) -> None:
+    check_not_interpolated(labels, "m.png")
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("quality", [60, 80, 95])
+def test_small_numbers_that_were_jpeg_are_refused(quality: int, seed: int) -> None:
+    scene = drawn("cells", 128, 4, np.random.default_rng(seed))
+    file = io.BytesIO()
+    Image.fromarray(scene.astype(np.uint8)).save(file, "JPEG", quality=quality)
+    assert len(instances_of(scene, "m.png", False)) >= 3
+    with pytest.raises(InputError, match="lossy compression"):
+        instances_of(np.asarray(Image.open(file)).astype(np.int64), "m.png", False)
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("zoom", [0.6, 1.7, 2.0])
+@pytest.mark.parametrize("method", [cv2.INTER_LINEAR, cv2.INTER_CUBIC, cv2.INTER_LANCZOS4])
+def test_small_numbers_that_were_interpolated_are_refused(method: int, zoom: float, seed: int) -> None:
+    scene = drawn("islands", 150, 7, np.random.default_rng(seed))
+    resized = cv2.resize(scene.astype(np.float32), None, fx=zoom, fy=zoom, interpolation=method)
+    with pytest.raises(InputError, match="interpolation"):
+        instances_of(np.rint(resized.clip(0)).astype(np.int64), "m.png", False)
 
 
 @pytest.mark.parametrize("zoom", [0.6, 1.5, 3.0])
