@@ -138,6 +138,13 @@ def test_a_missing_label_image_is_noted(tmp_path: Path) -> None:
         ({"score": None}, "prediction 1 has score None"),
         ({"score": float("nan")}, "prediction 1 has score nan"),
         ({"score": "high"}, "prediction 1 has score 'high'"),
+        ({"score": float("-inf")}, "prediction 1 has score -inf"),
+        ({"score": 10**400}, "prediction 1 has score 1000"),
+        ({"score": -0.01}, r"prediction 1 has score -0\.01; .* at least 0"),
+        ({"score": True}, "prediction 1 has score True"),
+        ({"score": [0.5]}, "prediction 1 has score"),
+        ({"bbox": [1, 2, float("inf"), 3]}, "prediction 1 has bbox"),
+        ({"bbox": [1, 2, 4, -3]}, "prediction 1 has bbox"),
         ({"segmentation": None}, "prediction 1 has no segmentation"),
         ({"segmentation": {"size": [10, 20], "counts": "a"}}, r"prediction 1 has RLE of size \[10, 20\]"),
         ({"segmentation": {"size": [20, 20], "counts": "0a"}}, "prediction 1 has unreadable RLE"),
@@ -151,6 +158,14 @@ def test_a_bad_prediction_is_named(tmp_path: Path, change: dict[str, Any], messa
     with pytest.raises(InputError, match=message) as error:
         read_predictions(path, truth)
     assert str(path) in str(error.value)
+
+
+def test_a_negative_score_in_a_file_with_images_is_named(tmp_path: Path) -> None:
+    truth = read_ground_truth(save(tmp_path / "gt.json", coco()))
+    content = coco()
+    content["annotations"][-1]["score"] = -2
+    with pytest.raises(InputError, match="has score -2"):
+        read_predictions(save(tmp_path / "pred.json", content), truth)
 
 
 def test_bad_files_are_named(tmp_path: Path) -> None:

@@ -168,6 +168,6 @@ def _score(entry: Mapping[str, Any], where: str, required: bool) -> float | None
     score = entry.get("score")
     if score is None and not required:
         return None
-    if is_number(score):
+    if is_number(score) and float(score or 0) >= 0:
         return float(score or 0)
-    raise InputError(f"{where} has score {score!r}; a results list needs a finite number for each")
+    raise InputError(f"{where} has score {score!r}; a results list needs a finite number of at least 0 for each")
