@@ -82,11 +82,15 @@ def load_json(path: Path) -> Any:
         raise InputError(f"{path} is no JSON file: {error}") from None
 
 
-def read_coco(path: Path) -> CocoFile:
+def read_coco(path: Path, category: str | None = None) -> CocoFile:
     """Read and check a COCO file with images, annotations and categories.
 
     Ids may be numbers, or text and fractions that are whole numbers: ``1``, ``1.0`` and ``"1"`` are one id. Of a root
     category that other categories name as their ``supercategory``, and that no annotation has, nothing is left.
+
+    Args:
+        path: of the file.
+        category: read annotations of this one alone, whatever is wrong with others; None reads all.
 
     Raises:
         InputError: with everything that is wrong in it.
@@ -97,10 +101,12 @@ def read_coco(path: Path) -> CocoFile:
     images = _images(lists["images"], path, faults)
     # What belongs to an entry that is at fault itself would only repeat that.
     at_fault = {to_id(entry.get("id")) for entry in lists["images"]} - images.keys()
+    others = {number for number, name in categories.items() if category not in (None, name)}
     annotations = []
     for index, entry in enumerate(lists["annotations"]):
         with faults.collected():
-            if to_id(entry.get("image_id")) not in at_fault and categories:
+            unsound = to_id(entry.get("image_id")) in at_fault or not categories
+            if not unsound and to_id(entry.get("category_id")) not in others:
                 where = f"{path}: {describe(entry, index, 'annotation')}"
                 annotations.append(_annotation(entry, where, images, categories))
     faults.check()

@@ -248,6 +248,23 @@ def test_category_restricts_predictions_before_they_are_checked(tmp_path: Path) 
     assert [predictions.instances[image].labels for image in (3, 5)] == [[1], [1, 1]]
 
 
+def test_category_restricts_both_sides_before_anything_is_checked(tmp_path: Path) -> None:
+    unsound = coco()
+    unsound["annotations"] += [
+        {"id": 8, "image_id": 77, "category_id": 7, "segmentation": []},
+        {"id": 9, "image_id": 3, "category_id": 7, "segmentation": {"size": [1, 1], "counts": "?"}, "bbox": ["wide"]},
+    ]
+    truth = read_ground_truth(save(tmp_path / "gt.json", unsound), "cell")
+    assert [truth.instances[image].labels for image in (3, 5)] == [[1], [1, 1]]
+    with pytest.raises(InputError, match="has 2 faults"):
+        read_ground_truth(tmp_path / "gt.json")
+    wanted = [entry | {"category_id": 0} for entry in results()]
+    others = [{"image_id": 5, "category_id": 7, "score": "high"}, {"image_id": 99, "category_id": 41}]
+    found = read_predictions(save(tmp_path / "found.json", wanted + others), truth)
+    assert [len(found.instances[image].masks) for image in (3, 5)] == [1, 0]
+    assert found.predicted == {3, 5}
+
+
 def test_category_restricts_also_where_the_truth_has_no_other(tmp_path: Path) -> None:
     alone = coco()
     alone["categories"], alone["annotations"] = alone["categories"][1:], alone["annotations"][2:]

@@ -39,7 +39,7 @@ def coco_truth(path: Path, category: str | None, crowd: str | None = None) -> Gr
     Raises:
         InputError: with everything that is wrong in it.
     """
-    coco = read_coco(path)
+    coco = read_coco(path, category)
     labels = evaluated_labels(coco.categories.values(), category, path)
     ids = number_ids(coco.images)
     sizes = {ids[name]: image.size for name, image in coco.images.items()}
@@ -83,12 +83,14 @@ def coco_predictions(path: Path, truth: GroundTruth) -> Predictions:
     faults = Faults(str(path))
     for index, entry in enumerate(entries):
         with faults.collected():
+            if _is_left_out(entry, categories, truth):
+                image = image_ids.get(to_id(entry.get("image_id")) or 0)
+                predicted |= set() if image is None else {image}
+                continue
             where = f"{path}: {describe(entry, index, 'prediction')}"
             given, category = place(entry, where, image_ids, categories)
             image, name = image_ids[given], categories[category]
             predicted.add(image)
-            if name not in truth.labels:
-                continue
             mask = _mask(entry, truth.sizes[image], where)
             score, box = _score(entry, where, required), read_box(entry, where)
             unscored += score is None
@@ -96,6 +98,14 @@ def coco_predictions(path: Path, truth: GroundTruth) -> Predictions:
     faults.check()
     notes = [f"{unscored} predictions of {path} have no score and count as 1"] if unscored else []
     return Predictions(instances, notes, predicted)
+
+
+def _is_left_out(entry: Any, categories: Mapping[Id, str], truth: GroundTruth) -> bool:
+    """Whether a prediction is of another category than the one that is scored: then nothing of it is looked at."""
+    number = to_id(entry.get("category_id")) if isinstance(entry, dict) else None
+    if number is None:
+        return False
+    return categories[number] not in truth.labels if number in categories else truth.restricted
 
 
 def _result_images(truth: GroundTruth) -> dict[Id, int]:
