@@ -85,3 +85,17 @@ def test_tasks_are_short() -> None:
     """A task composes, builds, runs and returns; what it does lies in the rooms below."""
     lengths = {path.name: len(path.read_text().splitlines()) for path in (ROOT / "tasks").glob("*.py")}
     assert {name: length for name, length in lengths.items() if length >= 130} == {}
+
+
+def test_files_and_functions_are_of_a_readable_length() -> None:
+    """No file over 350 lines, no function over 60: a longer one does several things."""
+    checkout = ROOT.parent
+    files = [path for room in ("gains", "tests", "scripts") for path in (checkout / room).rglob("*.py")]
+    assert [path for path in files if len(path.read_text().splitlines()) > 350] == []
+    functions = [
+        (path.name, node.name)
+        for path in files
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef) and 1 + (node.end_lineno or 0) - node.lineno > 60
+    ]
+    assert functions == []

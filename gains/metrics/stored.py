@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from gains.arrays import FloatArray
 from gains.errors import InputError
 from gains.files import replacing
 from gains.metrics.average_precision import IOU_THRESHOLDS, Ranking
@@ -38,6 +39,11 @@ class StoredStatistics:
     statistics: dict[str, CategoryStatistics]
     score_threshold: float
     max_detections: int
+
+    def precision(self) -> dict[str, FloatArray]:
+        """Category -> :meth:`gains.metrics.average_precision.Ranking.precision` of its masks, over all images."""
+        weights = np.ones(len(self.images))
+        return {name: category.segm.precision(weights) for name, category in self.statistics.items()}
 
 
 def write_statistics(path: Path, stored: StoredStatistics) -> None:

@@ -1,7 +1,7 @@
 """``report.html`` where the truth is known: metrics, and predictions beside ground truths, the worst first."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -72,10 +72,7 @@ def write_evaluation_report(
     """
     metrics = results["metrics"]
     ids = {name: int(dataset.annotations.images[name]["id"]) for name in dataset.names}
-    found: dict[int, list[Mapping[str, Any]]] = {image_id: [] for image_id in ids.values()}
-    for entry in sorted(predictions, key=lambda entry: -float(entry["score"])):
-        if entry["score"] >= metrics["score_threshold"]:
-            found[int(entry["image_id"])].append(entry)
+    found = _counted(predictions, ids.values(), metrics["score_threshold"])
     images = _images(per_image, {name: len(found[image_id]) for name, image_id in ids.items()}, ids)
     matched = {name: _matched(dataset, index, found[ids[name]]) for index, name in enumerate(dataset.names)}
     figures = [
@@ -102,19 +99,33 @@ def write_evaluation_report(
         ),
         *([section("Predicted gradient anomaly", *_anomalies(anomalies))] if anomalies else []),
         section("All images", table(header, [list(row) for row in images.itertuples()])),
-        section(
-            "Settings",
-            settings_table(
-                {name: results[name] for name in SETTINGS if name in results}
-                | {name: metrics[name] for name in ("score_threshold", "max_detections") if name in metrics}
-                | {name.replace("_", " "): value for name, value in results.get("costs", {}).items()}
-            ),
-        ),
+        section("Settings", settings_table(_settings(results))),
     ]
     path = folder / "report.html"
     lead = " on ".join(str(results[name]) for name in ("model", "dataset") if results.get(name))
     write_page(path, "Evaluation", f"{lead}, split {results.get('split', '')}", parts)
     return path
+
+
+def _counted(
+    predictions: Sequence[Mapping[str, Any]], image_ids: Iterable[int], threshold: float
+) -> dict[int, list[Mapping[str, Any]]]:
+    """The predictions of each image that count, the surest first."""
+    found: dict[int, list[Mapping[str, Any]]] = {image_id: [] for image_id in image_ids}
+    for entry in sorted(predictions, key=lambda entry: -float(entry["score"])):
+        if entry["score"] >= threshold:
+            found[int(entry["image_id"])].append(entry)
+    return found
+
+
+def _settings(results: Mapping[str, Any]) -> dict[str, Any]:
+    """What was evaluated, how, and what it cost, where that is known."""
+    metrics = results["metrics"]
+    return (
+        {name: results[name] for name in SETTINGS if name in results}
+        | {name: metrics[name] for name in ("score_threshold", "max_detections") if name in metrics}
+        | {name.replace("_", " "): value for name, value in results.get("costs", {}).items()}
+    )
 
 
 def _anomalies(pictures: Mapping[str, Drawing]) -> tuple[str, str]:

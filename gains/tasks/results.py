@@ -1,10 +1,7 @@
 """What train and eval share: run a model over a split, write results and pictures, print the table."""
 
-import time
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from gains.comparison.collect import RESULTS
 from gains.data.datamodule import InstanceDataModule
@@ -49,19 +46,16 @@ def evaluate(
     Returns:
         ``metrics``, ``per_category`` (see :class:`InstanceSegmentationEvaluator`), and what was evaluated.
     """
-    threshold = module.recipe.operating_point.score_threshold
+    point = module.recipe.operating_point
     dataset = datamodule.dataset(split)
     share = Share.of(len(dataset))
-    writer = PredictionWriter(folder, datamodule.annotations, threshold, share=share)
-    begin = time.perf_counter()
-    run_test(module, datamodule, split, accelerator, share, [writer], folder)
-    seconds = time.perf_counter() - begin
+    writer = PredictionWriter(folder, datamodule.annotations, point.score_threshold, share=share)
+    seconds = run_test(module, datamodule, split, accelerator, share, [writer], folder)
     capped = sum(share.gather([module.capped_images]))
     if capped and share.first:
         print(
             f"note: in {capped} of {len(dataset)} images the network found as many instances as "
-            f"max_detections={module.recipe.operating_point.max_detections} allows in an image or tile; some may be "
-            "missing, raise it"
+            f"max_detections={point.max_detections} allows in an image or tile; some may be missing, raise it"
         )
     results = {
         "dataset": str(datamodule.annotations.root),
@@ -70,23 +64,26 @@ def evaluate(
         "checkpoint": str(checkpoint),
         **({} if seed is None else {"seed": seed}),
         **module.results,
-        "operating_point": module.recipe.operating_point.to_plain(),
+        "operating_point": point.to_plain(),
         "tuning": tuning,
-        "costs": {
-            "training_seconds": training_seconds,
-            "inference_seconds_per_image": seconds * share.processes / len(dataset),
-            "parameters": sum(parameter.numel() for parameter in module.network.parameters()),
-        },
+        "costs": costs(module, training_seconds, seconds * share.processes / len(dataset)),
     }
-    statistics, per_image = stored_statistics(module, dataset), module.evaluator.per_image()
-    if not share.first:
-        return results
-    write_statistics(folder / "statistics.npz", statistics)
-    write_json(folder / RESULTS, results)
-    weights = np.ones(len(statistics.images))
-    precision = {name: category.segm.precision(weights) for name, category in statistics.statistics.items()}
-    write_evaluation_report(folder, dataset, writer.entries, results, per_image, precision, writer.anomalies)
+    stored, per_image = stored_statistics(module, dataset), module.evaluator.per_image()
+    if share.first:
+        write_statistics(folder / "statistics.npz", stored)
+        write_json(folder / RESULTS, results)
+        precision = stored.precision()
+        write_evaluation_report(folder, dataset, writer.entries, results, per_image, precision, writer.anomalies)
     return results
+
+
+def costs(module: InstanceSegmentation, training: float | None, inference: float) -> dict[str, Any]:
+    """Seconds of training and of inference per image, and how many parameters the network has."""
+    return {
+        "training_seconds": training,
+        "inference_seconds_per_image": inference,
+        "parameters": sum(parameter.numel() for parameter in module.network.parameters()),
+    }
 
 
 def stored_statistics(module: InstanceSegmentation, dataset: InstanceDataset) -> StoredStatistics:

@@ -1,5 +1,6 @@
 """Running a model over a split, in one process or shared between those that trained it."""
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,7 +22,7 @@ def run_test(
     share: Share,
     callbacks: Sequence[pl.Callback] = (),
     folder: Path | None = None,
-) -> None:
+) -> float:
     """Fill a module's evaluator with this process's share of a split; what that computes is of all processes.
 
     Args:
@@ -32,6 +33,9 @@ def run_test(
         share: of the images of the split.
         callbacks: of the test.
         folder: of the run.
+
+    Returns:
+        Seconds it took.
     """
     own_device = accelerator == "cuda" and share.processes > 1
     trainer = pl.Trainer(
@@ -46,4 +50,6 @@ def run_test(
         enable_progress_bar=share.first,
         default_root_dir=None if folder is None else str(folder),
     )
+    begin = time.perf_counter()
     trainer.test(module, dataloaders=datamodule.evaluation_dataloader(split, share.seen), verbose=False)
+    return time.perf_counter() - begin

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torchvision.models.detection import MaskRCNN
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.backbone_utils import BackboneWithFPN
@@ -103,3 +103,22 @@ def test_masks_are_those_of_the_detected_class(scene: Scene) -> None:
     expected = torch.tensor([-2.0, 1.0, -2.0]).sigmoid()
     torch.testing.assert_close(first["mask_probabilities"], expected[:, None, None].expand(3, 28, 28))
     assert second["mask_probabilities"].shape == (0, 28, 28)
+
+
+def test_at_inference_there_are_enough_proposals_for_what_may_be_kept(build: Callable[..., Any]) -> None:
+    few = ("model.proposals={pre_nms: [20, 20], post_nms: [20, 20]}", "augmentation.test_short_side=128")
+    network = build("mask_rcnn", "model.width={fpn: 16, box: 16, mask: 16}", *few)
+    assert (network.rpn.train().pre_nms_top_n(), network.rpn.post_nms_top_n()) == (20, 20)
+    proposed: list[int] = []
+
+    def detect(features: Any, proposals: list[Tensor], *_: Any) -> list[dict[str, Tensor]]:
+        proposed.append(len(proposals[0]))
+        return [{"boxes": torch.zeros(0, 4), "labels": torch.zeros(0, dtype=torch.int64), "scores": torch.zeros(0)}]
+
+    network.box.detect = detect
+    for cap in (5, 20, 50):
+        network.operating_point = OperatingPoint(max_detections=cap)
+        network.eval()([torch.rand(3, 128, 128)])
+    assert proposed[0] == 20
+    assert 20 < proposed[1] <= 60 < proposed[2] <= 150
+    assert network.rpn.train().post_nms_top_n() == 20

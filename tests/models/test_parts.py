@@ -310,25 +310,6 @@ def test_boxes_return_to_the_image() -> None:
     torch.testing.assert_close(rescale_boxes(boxes, (160, 160), (40, 80)), expected)
 
 
-def test_at_inference_there_are_enough_proposals_for_what_may_be_kept(build: Callable[..., Any]) -> None:
-    few = ("model.proposals={pre_nms: [20, 20], post_nms: [20, 20]}", "augmentation.test_short_side=128")
-    network = build("mask_rcnn", "model.width={fpn: 16, box: 16, mask: 16}", *few)
-    assert (network.rpn.train().pre_nms_top_n(), network.rpn.post_nms_top_n()) == (20, 20)
-    proposed: list[int] = []
-
-    def detect(features: Any, proposals: list[Tensor], *_: Any) -> list[dict[str, Tensor]]:
-        proposed.append(len(proposals[0]))
-        return [{"boxes": torch.zeros(0, 4), "labels": torch.zeros(0, dtype=torch.int64), "scores": torch.zeros(0)}]
-
-    network.box.detect = detect
-    for cap in (5, 20, 50):
-        network.operating_point = OperatingPoint(max_detections=cap)
-        network.eval()([torch.rand(3, 128, 128)])
-    assert proposed[0] == 20
-    assert 20 < proposed[1] <= 60 < proposed[2] <= 150
-    assert network.rpn.train().post_nms_top_n() == 20
-
-
 def test_batch_norm_takes_a_single_value_by_its_running_statistics() -> None:
     torch.manual_seed(0)
     norm, plain = BatchNorm(5), torch.nn.BatchNorm2d(5)
