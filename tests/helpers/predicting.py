@@ -23,3 +23,19 @@ def write_images(folder: Path, count: int = 3) -> None:
         disks = [(20.0 + 40 * column, 30.0, 9.0) for column in range(index + 2)]
         image, _ = draw_disks((90, 150), disks)
         cv2.imwrite(str(folder / f"plate{index}.png"), image[:, :, ::-1])
+
+
+def holding(**settings: Any) -> str:
+    """A program that predicts, and once the first image is saved waits to be ended: however slow whoever ends it is."""
+    return f"""
+import sys, time; sys.path[:0] = [{str(Path(__file__).parents[1])!r}]
+from gains.prediction import units
+from gains.tasks import predict
+from omegaconf import OmegaConf
+save = units.save_image
+def save_and_wait(*given):
+    save(*given)
+    time.sleep(600)
+units.save_image = save_and_wait
+predict.run(OmegaConf.create({OmegaConf.to_container(configured(**settings))!r}))
+"""

@@ -15,7 +15,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import tifffile
-from omegaconf import OmegaConf
 from pycocotools.coco import COCO
 
 from gains import cli
@@ -26,7 +25,7 @@ from gains.files import replacing
 from gains.prediction import units
 from gains.tasks import predict
 from helpers.checked import rois_of
-from helpers.predicting import configured, write_images
+from helpers.predicting import configured, holding, write_images
 
 ALL = list(FORMATS)
 
@@ -292,15 +291,8 @@ def test_killed_between_any_two_files(
 @pytest.mark.parametrize("number", [pytest.param(signal.SIGTERM, marks=pytest.mark.slow), signal.SIGKILL])
 def test_killed_by_a_signal(settings: dict[str, Any], number: signal.Signals) -> None:
     """A real process, stopped once the first image is done."""
-    write_images(Path(settings["input"]), 16)
-    program = f"""
-import sys; sys.path[:0] = [{str(Path(__file__).parents[1])!r}]
-from gains.prediction.folder import alone_in
-from gains.prediction.inputs import find_images, page_name
-from gains.tasks import predict
-from omegaconf import OmegaConf
-predict.run(OmegaConf.create({OmegaConf.to_container(configured(**settings, batch_size=1))!r}))
-"""
+    write_images(Path(settings["input"]), 5)
+    program = holding(**settings, batch_size=1)
     process = subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE)
     output = Path(settings["output"])
     while process.poll() is None and not list(output.glob(".records/*.json")):
@@ -311,7 +303,7 @@ predict.run(OmegaConf.create({OmegaConf.to_container(configured(**settings, batc
     for path in output.glob("*.coco.json"):
         json.loads(path.read_text())
     predict.run(configured(**settings))
-    assert len(COCO(output / "predictions.json").imgs) == 16
+    assert len(COCO(output / "predictions.json").imgs) == 5
     assert not list(output.rglob("*.part"))
 
 
