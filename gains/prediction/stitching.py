@@ -69,6 +69,19 @@ def stitched(pieces: Pieces, grid: TileGrid) -> Found:
 
     An instance has score and label of the piece whose mask it has, a joined one those of its best piece.
     """
+    return best_first(instances_of(pieces, grid))
+
+
+def best_first(found: Found) -> Found:
+    """The same instances, the best score first, equal ones in an order that does not depend on the given one."""
+    boxes = found.masks.boxes.numpy()
+    order = np.lexsort((_checks(found.masks), found.labels, *boxes.T, -found.scores))
+    return Found(found.masks.select(order.tolist()), found.scores[order], found.labels[order], found.cut[order])
+
+
+def instances_of(pieces: Pieces, grid: TileGrid) -> Found:
+    """As :func:`stitched`, in any order; pieces that share no pixels with others, directly or from link to link, may be
+    given apart from them."""
     pieces = _in_own_order(pieces)
     boxes = pieces.masks.boxes.numpy()
     # Pieces that are left to others find partners too: a neighbour without one would be free for a wrong match, and
@@ -86,19 +99,24 @@ def stitched(pieces: Pieces, grid: TileGrid) -> Found:
         joined_boxes.append(box)
         best.append(used[np.argmax(pieces.scores[used])])
         cut.append(not whole)
-    by_score = np.argsort(-pieces.scores[best], kind="stable") if best else np.zeros(0, dtype=np.int64)
-    all_boxes = torch.from_numpy(np.array(joined_boxes, dtype=np.int64).reshape(-1, 4)[by_score])
-    masks = InstanceCrops.from_crops([crops[index] for index in by_score], all_boxes, grid.size)
-    chosen = np.array(best, dtype=np.int64)[by_score]
-    return Found(masks, pieces.scores[chosen], pieces.labels[chosen], np.array(cut, dtype=bool)[by_score])
+    all_boxes = torch.from_numpy(np.array(joined_boxes, dtype=np.int64).reshape(-1, 4))
+    masks = InstanceCrops.from_crops(crops, all_boxes, grid.size)
+    chosen = np.array(best, dtype=np.int64)
+    return Found(masks, pieces.scores[chosen], pieces.labels[chosen], np.array(cut, dtype=bool))
 
 
 def _in_own_order(pieces: Pieces) -> Pieces:
     """The same pieces in an order that does not depend on the given one."""
-    checks = np.array([zlib.crc32(crop.numpy().tobytes()) for crop in pieces.masks.crops()], dtype=np.int64)
-    order = np.lexsort((checks, pieces.scores, pieces.labels, *pieces.masks.boxes.numpy().T, pieces.tile))
+    order = np.lexsort(
+        (_checks(pieces.masks), pieces.scores, pieces.labels, *pieces.masks.boxes.numpy().T, pieces.tile)
+    )
     masks = pieces.masks.select(order.tolist())
     return Pieces(masks, pieces.scores[order], pieces.labels[order], pieces.tile[order])
+
+
+def _checks(masks: InstanceCrops) -> IntArray:
+    """Checksum of each crop, which tells apart what has the same box."""
+    return np.array([zlib.crc32(crop.numpy().tobytes()) for crop in masks.crops()], dtype=np.int64)
 
 
 def _used(members: IntArray, pieces: Pieces, grid: TileGrid) -> tuple[IntArray, bool]:
