@@ -22,6 +22,7 @@ WHOLE: dict[str, tuple[int, int | None]] = {
     "trials": (1, None),
     "startup": (0, None),
     "unit": (1, None),
+    "block": (1, None),
     "tile": (1, None),
     "max_pixels": (1, None),
     "dask.workers": (1, None),

@@ -23,7 +23,8 @@ from gains.config import compose
 from gains.export.formats import FORMATS
 from gains.prediction.folder import claim
 from gains.prediction.inputs import Source
-from gains.prediction.units import Progress, divide
+from gains.prediction.items import Progress
+from gains.prediction.units import divide
 from gains.tasks.workers import here
 
 IMAGES, SIDE, DISKS, TURNS = 100, 512, 40, 3

@@ -11,14 +11,18 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from gains.masks import InstanceCrops
 from gains.overlaps import overlapping_pairs
-from gains.prediction.stitching import BoolArray, Found, IntArray, Pieces, instances_of
+from gains.prediction.stitching import Found, Pieces, instances_of
 from gains.prediction.tiling import TileGrid
+
+IntArray = npt.NDArray[np.int64]
+BoolArray = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -114,7 +118,6 @@ def merge(first: Part, second: Part, grid: TileGrid, block: Block) -> Part:
 
 
 def fold(
-    grid: TileGrid,
     block: Block,
     size: int,
     look: Callable[[Block], Any],
@@ -123,7 +126,6 @@ def fold(
     """Look at blocks of at most ``size`` tiles, one after the other, and unite them pair by pair.
 
     Args:
-        grid: the tiles.
         block: of which to begin with.
         size: at least 1.
         look: at a block; gives a :class:`Part`, or a promise of one.
@@ -131,7 +133,7 @@ def fold(
     """
     if len(block) <= size:
         return look(block)
-    first, second = (fold(grid, half, size, look, unite) for half in block.halves())
+    first, second = (fold(half, size, look, unite) for half in block.halves())
     return unite(first, second, block)
 
 

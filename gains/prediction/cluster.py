@@ -1,6 +1,6 @@
 """Where units of work are done: on workers of a Dask cluster, which is started here or was by somebody else."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -19,7 +19,6 @@ LOST = "the workers that predicted it died, perhaps for lack of memory (dask.mem
 CERTIFICATES = {"ca": "tls_ca_file", "cert": "tls_client_cert", "key": "tls_client_key"}
 
 Unit = TypeVar("Unit")
-Result = TypeVar("Result")
 
 
 class WorkerLost(Exception):
@@ -99,18 +98,19 @@ def _remote(address: str, settings: DictConfig) -> Any:
         raise InputError(f"cluster={address} cannot be reached: {error}") from error
 
 
-def results(
-    client: Any, function: Callable[..., Result], units: Sequence[Unit], *arguments: Any
-) -> Iterator[tuple[Unit, "Result | WorkerLost"]]:
-    """Results of ``function(unit, *arguments)`` as they come; units of a killed worker are done by another.
+def results(futures: Mapping[Any, Unit]) -> "Iterator[tuple[Unit, Any]]":
+    """What workers have made of units, as it comes; those of a killed worker are done by another.
 
     Yields:
-        Each unit once, with its result, or :class:`WorkerLost` if it killed several workers.
+        Each unit once, with its result, or the error of its input, or :class:`WorkerLost` if it killed several workers.
     """
-    futures = {client.submit(function, unit, *arguments, pure=False): unit for unit in units}
-    for future in distributed.as_completed(list(futures)):
-        unit = futures.pop(future)
+    waiting = dict(futures)
+    for future in distributed.as_completed(list(waiting)):
+        unit = waiting.pop(future)
         try:
-            yield unit, future.result()
+            result = future.result()
+        except InputError as error:
+            result = error
         except distributed.KilledWorker:
-            yield unit, WorkerLost(LOST)
+            result = WorkerLost(LOST)
+        yield unit, result

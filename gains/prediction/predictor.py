@@ -29,6 +29,7 @@ from gains.prediction.remarks import size_remarks
 from gains.prediction.result import Prediction
 from gains.prediction.scale import SETTINGS as SCALE
 from gains.prediction.scale import Scales, ScaleSettings, Training, View
+from gains.prediction.stitching import Found, stitched
 from gains.prediction.tiles import network_tiles
 
 Entry = tuple[Job[Key], Pass, int, Tensor]
@@ -159,9 +160,27 @@ class Predictor:
             Each key with its image and its instances, or the error that its pixels led to, in the given order.
         """
         estimate, rasters = self._first_look(rasters)
+        jobs = (self.job(key, raster, estimate) for key, raster in rasters)
+        with closing(self.run(jobs, on_progress, room)) as done:
+            for job in done:
+                yield job.key, job.raster, job.error or self._result(job)
+
+    def job(self, key: Key, raster: Raster, estimate: Estimate | None) -> Job[Key]:
+        """One image with the passes over it, or the error that its scale leads to."""
+        job = Job(key, raster)
+        try:
+            job.passes = [Pass.of(raster.size, view) for view in self._views(raster.pixel_size_um, estimate)]
+        except InputError as error:
+            job.error = error
+        return job
+
+    def run(
+        self, images: Iterable[Job[Key]], on_progress: Callable[[Key, float], None] | None = None, room: int = 0
+    ) -> Generator[Job[Key], None, None]:
+        """Put the tiles of all passes over images through the network; each image comes back when it is done."""
         jobs: deque[Job[Key]] = deque()
         batch: list[Entry[Key]] = []
-        with closing(ahead(self._all_tiles(rasters, estimate), room)) as tiles:
+        with closing(ahead(self._all_tiles(images), room)) as tiles:
             for job, each, index, tile in tiles:
                 if not jobs or jobs[-1] is not job:
                     jobs.append(job)
@@ -174,11 +193,10 @@ class Predictor:
                     self._run(batch, on_progress)
                     batch = []
                 while jobs and jobs[0].done:
-                    yield self._result(jobs.popleft())
+                    yield jobs.popleft()
         if batch:
             self._run(batch, on_progress)
-        while jobs:
-            yield self._result(jobs.popleft())
+        yield from jobs
 
     def _first_look(self, rasters: Iterable[tuple[Key, Raster]]) -> tuple[Estimate, Iterable[tuple[Key, Raster]]]:
         """The estimate of one call, which is said, and all of its images again."""
@@ -192,16 +210,17 @@ class Predictor:
         return estimate, chain(first, rest)
 
     def _all_tiles(
-        self, rasters: Iterable[tuple[Key, Raster]], estimate: Estimate
+        self, jobs: Iterable[Job[Key]]
     ) -> "Iterator[tuple[Job[Key], Pass | None, int, Tensor | InputError]]":
         """The tiles of all images; in place of the rest of one that cannot be read its error."""
-        for key, raster in rasters:
-            job = Job(key, raster)
+        for job in jobs:
+            if job.error is not None:
+                yield job, None, -1, job.error
             try:
-                job.passes = [Pass.of(raster.size, view) for view in self._views(raster.pixel_size_um, estimate)]
                 for each in job.passes:
-                    tiles = network_tiles(raster, each.grid.boxes, each.grid.tile, self.intensity, self.notes)
-                    for index, tile in enumerate(tiles):
+                    boxes, side = each.grid.boxes[each.tiles], each.grid.tile
+                    tiles = network_tiles(job.raster, boxes, side, self.intensity, self.notes, job.limits)
+                    for index, tile in zip(each.tiles.tolist(), tiles, strict=True):
                         yield job, each, index, tile
             except InputError as error:
                 yield job, None, -1, error
@@ -229,7 +248,7 @@ class Predictor:
         return None if sizes is None or sizes.typical is None else self.categories.index(sizes.typical) + 1
 
     def _undecided(self, raster: Raster) -> bool:
-        """Whether nothing but an estimate tells the scale of an image; errors are left to the prediction of it."""
+        """Whether only an estimate can tell the scale of an image; errors are left to the prediction of it."""
         try:
             return not self.scales.choose(self.scale, raster.pixel_size_um)
         except InputError:
@@ -265,18 +284,20 @@ class Predictor:
             ) from None
         return found
 
-    def _result(self, job: Job[Key]) -> tuple[Key, Raster, Prediction | InputError]:
-        if job.error is not None:
-            return job.key, job.raster, job.error
-        united = together(job.passes, self.recipe.operating_point)
+    def _result(self, job: Job[Key]) -> Prediction:
+        found = [stitched(each.pieces(), each.grid) for each in job.passes]
         capped = sum(each.capped for each in job.passes)
+        return self.conclude(job.raster, [each.view for each in job.passes], found, capped)
+
+    def conclude(self, raster: Raster, views: list[View], several: list[Found], capped: int) -> Prediction:
+        """What the passes over an image come to: the view and the stitched instances of each, and capped tiles."""
+        united = together(several, self.recipe.operating_point)
         found = Prediction(united.masks, united.scores, united.labels, self.categories, capped)
-        views = [each.view for each in job.passes]
         remarks = size_remarks(found, united.cut, self.typical, views, self.scales.training)
         found, cleaned = self.cleaning(found)
         for remark in [*remarks, *cleaned]:
-            self.notes.add(job.raster.name, remark)
-        return job.key, job.raster, found
+            self.notes.add(raster.name, remark)
+        return found
 
 
 def pick_device(name: str = "auto") -> torch.device:

@@ -17,10 +17,11 @@ from gains.prediction.cleaning import SETTINGS as CLEANING
 from gains.prediction.cluster import connected
 from gains.prediction.folder import alone_in, claim, merge_files, remove_leftovers
 from gains.prediction.inputs import find_images, printable
+from gains.prediction.items import Progress
 from gains.prediction.predictor import Predictor
 from gains.prediction.records import read_records
 from gains.prediction.scale import SETTINGS as SCALE
-from gains.prediction.units import Progress, Unit, divide
+from gains.prediction.units import Unit, divide
 from gains.reports.prediction import MAX_PICTURES, cap_notes, write_prediction_report
 from gains.tasks.scaling import ENTRY, settle_scale
 from gains.tasks.workers import everywhere, formats_of, here, load_predictor
@@ -71,7 +72,7 @@ def predict_with_bar(
             done = (
                 here(predictor, work, config, Progress(bar))
                 if client is None
-                else everywhere(client, work, config, bar)
+                else everywhere(client, work, config, Progress(bar))
             )
             for unit_failures, unit_notes in done:
                 failures |= unit_failures

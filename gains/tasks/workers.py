@@ -1,21 +1,24 @@
 """Units of ``gains predict`` are done in this process, or on the workers of a cluster."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from gains.errors import InputError
 from gains.images.notes import Notes
 from gains.operating_point import SETTINGS as POINT
 from gains.prediction.cleaning import SETTINGS as CLEANING
 from gains.prediction.cluster import WorkerLost, results
 from gains.prediction.estimate import Estimate
+from gains.prediction.huge import Huge, Tools, predict_huge, watched
+from gains.prediction.items import Progress, Wanted
 from gains.prediction.predictor import Predictor, load_model
 from gains.prediction.scale import SETTINGS as SCALE
-from gains.prediction.units import Done, Progress, Unit, Wanted, predict_unit
+from gains.prediction.units import Done, Unit, predict_unit
 
 
 def load_predictor(config: DictConfig) -> Predictor:
@@ -54,32 +57,61 @@ def wanted_of(config: DictConfig) -> Wanted:
         config.max_pixels,
         config.pixel_size_um,
         config.ahead,
+        config.block,
     )
 
 
 def here(predictor: Predictor, units: list[Unit], config: DictConfig, progress: Progress) -> Iterator[Done]:
     """Do units in this process, one after the other."""
+    tools = Tools(predictor, wanted_of(config), progress)
+
+    def call(step: Callable[..., Any], *arguments: Any) -> Any:
+        return step(tools, *arguments)
+
     for unit in units:
-        yield predict_unit(predictor, unit, wanted_of(config), progress)
+        failures, notes, several = predict_unit(tools, unit)
+        yield failures, notes
+        for huge in several:
+            try:
+                yield {}, predict_huge(call, huge, config.block)
+            except InputError as error:
+                yield _failed([huge.item.source.path], error, progress)
 
 
-def everywhere(client: Any, units: list[Unit], config: DictConfig, bar: Any) -> Iterator[Done]:
-    """Do units on the workers of a cluster, in any order; a unit that kills every worker is a failure of its files."""
+def everywhere(client: Any, units: list[Unit], config: DictConfig, progress: Progress) -> Iterator[Done]:
+    """Do units on the workers of a cluster, in any order; one that kills every worker is a failure of its files."""
     paths = {name: str(Path(config[name]).resolve()) for name in ("checkpoint", "output")}
     plain = OmegaConf.to_yaml(OmegaConf.merge(config, paths), resolve=True)
+    call = partial(client.submit, _on_worker, plain, pure=False)
     units = [
         replace(unit, files=tuple(replace(file, path=file.path.resolve()) for file in unit.files)) for unit in units
     ]
-    for unit, done in results(client, _on_worker, units, plain):
-        bar.update(len(unit.files))
-        if isinstance(done, WorkerLost):
-            yield {file.path: f"{file.path.name}: {done}" for file in unit.files}, Notes()
-        else:
-            yield done
+    several: list[Huge] = []
+    for unit, done in results({call(predict_unit, unit): unit for unit in units}):
+        if isinstance(done, Exception):
+            yield _failed([file.path for file in unit.files], done, progress)
+            continue
+        failures, notes, larger = done
+        several += larger
+        for file in unit.files:
+            progress.add(file.path, 1 - sum(1 / huge.item.pages for huge in larger if huge.item.source == file))
+        yield failures, notes
+    futures = {predict_huge(watched(call, huge, progress), huge, config.block): huge for huge in several}
+    for huge, done in results(futures):
+        yield _failed([huge.item.source.path], done, progress) if isinstance(done, Exception) else ({}, done)
 
 
-def _on_worker(unit: Unit, settings: str) -> Done:
-    return predict_unit(_loaded(settings), unit, wanted_of(DictConfig(OmegaConf.create(settings))), None)
+def _failed(paths: list[Path], error: Exception, progress: Progress) -> Done:
+    """What is told of files that could not be predicted."""
+    for path in paths:
+        progress.add(path, 1)
+    lost = isinstance(error, WorkerLost)
+    return {path: f"{path.name}: {error}" if lost else str(error) for path in paths}, Notes()
+
+
+def _on_worker(settings: str, step: Callable[..., Any], *arguments: Any) -> Any:
+    config = DictConfig(OmegaConf.create(settings))
+    return step(Tools(_loaded(settings), wanted_of(config), Progress(None)), *arguments)
 
 
 @lru_cache(maxsize=1)

@@ -35,7 +35,7 @@ def in_blocks(pieces: Pieces, grid: TileGrid, size: int) -> tuple[Part, list[Blo
         return settle(reordered(pieces, inside), grid, block, capped=1, dim=True)
 
     whole = Block.whole(grid)
-    return fold(grid, whole, size, look, lambda a, b, block: merge(a, b, grid, block)), looked
+    return fold(whole, size, look, lambda a, b, block: merge(a, b, grid, block)), looked
 
 
 @settings(max_examples=12, deadline=None)
