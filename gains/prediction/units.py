@@ -92,12 +92,13 @@ def _todo(
 ) -> Iterator[tuple[Item, Raster]]:
     """Images of a unit that are not done; files that cannot be read join the failures, huge images the others."""
     predictor, wanted, progress = tools.predictor, tools.wanted, tools.progress
+    options = wanted.reading(predictor, notes)
     for source in unit.files:
         if not wanted.overwrite and is_done(wanted.output, source.name, wanted.formats):
             progress.add(source.path, 1)
             continue
         try:
-            rasters = taking_turns(open_rasters(source.path, wanted.reading(predictor, notes)))
+            rasters = taking_turns(open_rasters(source.path, options))
         except InputError as error:
             failures[source.path] = str(error)
             progress.add(source.path, 1)
