@@ -162,11 +162,11 @@ class FirstPass:
         sides = [min(min(raster.size), self.training.side) for raster, _ in self.images]
         return self.network_side / float(np.median(sides))
 
-    def tiles(self) -> int:
-        """How many are looked at, at each scale."""
+    def tiles(self, side: int) -> int:
+        """How many of that side are looked at: a coarser look sees as much in fewer."""
         if max(max(raster.size) for raster, _ in self.images) <= LARGE:
             return MOST_TILES
-        side = self.training.side
+        side = max(side, self.training.side)
         usual = sum(len(TileGrid.covering(raster.size, side, side // 4)) for raster, _ in self.images)
         return min(max(usual // 30, 1), MOST_TILES)
 
@@ -229,7 +229,7 @@ class FirstPass:
         shortest = float(np.median([min(raster.size) for raster, _ in self.images]))
         if not MIN_TILE <= side <= MAX_TILE or shortest * factor < FEWEST_ACROSS * self.median:
             return Look(factor, 0.0, np.zeros(0), np.zeros(0))
-        each = -(-self.tiles() // len(self.images))
+        each = -(-self.tiles(side) // len(self.images))
         entries: list[tuple[Raster, IntArray, Tensor]] = []
         for raster, limits in self.images:
             boxes = busiest(raster, side, each, self.intensity)

@@ -9,7 +9,6 @@ from gains.images.raster import ArrayRaster
 from gains.prediction import predictor
 from gains.prediction.estimate import MOST_TILES, Estimate, FirstPass, Look, busiest
 from gains.prediction.scale import MAX_TILE, MIN_TILE
-from gains.prediction.tiling import TileGrid
 from helpers.sized_finder import LEARNED, SIDE, SizedFinder, disks, f1, sized_predictor
 
 
@@ -75,14 +74,16 @@ def test_a_checkpoint_without_sizes_predicts_as_before_and_says_so() -> None:
     assert "does not know how large the objects were" in line
 
 
-def test_what_it_costs_on_a_large_image() -> None:
-    """Tiles of the first pass, at most a tenth of those of the prediction."""
-    image, _ = disks(1, (2200, 2200))
+@pytest.mark.parametrize(("zoom", "share"), [(1, 0.1), (2, 0.16)])
+def test_what_it_costs_on_a_large_image(zoom: float, share: float) -> None:
+    """Tiles of the first pass, at most a tenth of those of the prediction; of large objects that takes few itself."""
+    image, _ = disks(zoom, (round(2304 / zoom), round(2304 / zoom)))
     model = sized_predictor()
     network = model.network
     assert isinstance(network, SizedFinder)
-    assert model.estimate([ArrayRaster(image)]).diameter is None
-    assert 0 < sum(network.batches) <= 0.1 * len(TileGrid.covering((2200, 2200), model.tile, model.overlap))
+    model.estimated = model.estimate([ArrayRaster(image)])
+    assert model.estimated.diameter == (None if zoom == 1 else pytest.approx(zoom * LEARNED, rel=0.12))
+    assert 0 < sum(network.batches) <= share * len(model.view.grid((2304, 2304)))
 
 
 def test_tiles_that_are_looked_at_show_something() -> None:
