@@ -1,7 +1,7 @@
 """Speed and memory, each as a ratio to a named baseline of the same run; ``method``: what GAInS adds to Mask R-CNN.
 
 python scripts/benchmark.py gamm|metrics|train_step|inference|models|predict|pipeline|estimate|data|stitching|nms|
-    dense|scale
+    dense|mosaic|scale
         [--output FILE] [--device cpu|cuda]
 python scripts/benchmark.py gpu [--device cuda] [--tiny] [--pieces gamm,ddp] [--output FILE]   # goes on with the file
 python scripts/benchmark.py method [--seeds 1,2,3] [--output FILE]
@@ -25,6 +25,7 @@ MODULES = {
     "stitching": "benchmark_stitching",
     "nms": "benchmark_nms",
     "dense": "benchmark_dense",
+    "mosaic": "benchmark_mosaic",
     "scale": "benchmark_scale",
     "gpu": "benchmark_gpu",
     "method": "benchmark_method",

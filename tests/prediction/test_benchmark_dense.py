@@ -1,4 +1,4 @@
-"""Caps on proposals that follow the data find what a fixed one hides; the mosaics that show it are what they say."""
+"""Mosaics of generated cells are what they say; caps that follow the data find what a fixed one hides in them."""
 
 import sys
 from pathlib import Path
@@ -8,6 +8,7 @@ from pycocotools import mask as coco_mask
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 import benchmark_dense
+import benchmark_mosaic
 from benchmark_mosaics import best_ious, mosaic_of_cells
 
 
@@ -36,3 +37,23 @@ def test_proposals_that_follow_the_data_find_what_a_fixed_cap_hides() -> None:
     assert fixed["instances"] == follows["instances"] > 12
     assert fixed["recall at IoU 0.5"] * fixed["instances"] <= 10 < follows["recall at IoU 0.5"] * fixed["instances"]
     assert fixed["mAP"] < follows["mAP"]
+
+
+def test_moved_images_hold_the_same_cells_further_right_and_down() -> None:
+    image = mosaic_of_cells(1, (6, 6), side=128)
+    other, whole = benchmark_mosaic.moved(image)
+    step = benchmark_mosaic.SHIFT
+    assert np.array_equal(other.pixels[step:, step:], image.pixels[:-step, :-step])
+    for before, after, inside in zip(image.masks, other.masks, whole, strict=True):
+        mask = coco_mask.decode(before)  # type: ignore[arg-type]
+        beyond = bool(mask[-step:].any() or mask[:, -step:].any())
+        assert inside == (not beyond)
+        if inside:
+            assert np.array_equal(coco_mask.decode(after)[step:, step:], mask[:-step, :-step])  # type: ignore[arg-type]
+
+
+def test_a_mosaic_of_one_image_loses_nothing() -> None:
+    cells, nuclei = benchmark_mosaic.rows_of(across=1, cells=(5, 5))
+    assert 0 < cells["found alone"] <= cells["instances"] == nuclei["instances"] == 5
+    assert cells["below 0.6 tiled"] == nuclei["below 0.6 tiled"] == 0
+    assert 0 < cells["stitching / prediction"] < 1
