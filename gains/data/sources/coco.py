@@ -8,6 +8,7 @@ from gains.data.source import ImageRecord, Instance, read_each
 from gains.errors import InputError
 from gains.formats.archives import FolderFiles, ZipFiles, open_files, unique_names
 from gains.formats.coco import CocoFile, Id, file_name, read_coco
+from gains.formats.faults import Faults
 from gains.images.files import check_size, read_image
 from gains.images.options import ReadOptions
 
@@ -22,7 +23,6 @@ class Coco:
         images: folder or zip archive of the images; by default ``images`` beside the json file, else its folder. File
             names of the json are looked up in it with, then without their own folder.
         reading: how images are read.
-
         crowd: ``instances`` takes crowd regions as objects, as some tools mark all their masks so.
 
     Raises:
@@ -41,6 +41,7 @@ class Coco:
         self.reading = reading or ReadOptions()
         self.path = annotation_file(source)
         self.coco = read_coco(self.path)
+        check_file_names(self.coco)
         self.categories = list(self.coco.categories.values())
         self.category_ids = list(self.coco.categories)
         self.instances: dict[Id, list[Instance]] = {image: [] for image in self.coco.images}
@@ -83,6 +84,26 @@ class Coco:
             f"{self.path} lists the image {wanted}, of which {_place(self.files)} has {len(candidates)} files; "
             "give the folder that holds it as dataset.images=DIR"
         )
+
+
+def check_file_names(coco: CocoFile) -> None:
+    """See that each image has a file of its own, whatever its suffix.
+
+    Raises:
+        InputError: with all that share one.
+    """
+    faults = Faults(str(coco.path))
+    sharing: dict[str, list[Id]] = {}
+    for number, image in coco.images.items():
+        sharing.setdefault(str(PurePosixPath(image.file_name).with_suffix("")), []).append(number)
+    for numbers in sharing.values():
+        if len(numbers) > 1:
+            files = " and ".join(dict.fromkeys(coco.images[number].file_name for number in numbers))
+            faults.found.append(
+                f"{coco.path}: images {', '.join(map(str, numbers))} are all called {files}; give each a file whose "
+                "name differs not in its suffix alone"
+            )
+    faults.check()
 
 
 def annotation_file(source: str | Path | None) -> Path:

@@ -176,6 +176,19 @@ def test_missing_and_unfit_images_are_told_at_once(tmp_path: Path, write_coco: A
     assert not (tmp_path / "out").exists()
 
 
+def test_images_that_share_a_file_are_named(tmp_path: Path, write_coco: Any, coco: dict[str, Any]) -> None:
+    name = coco["images"][0]["file_name"]
+    coco["images"] += [{**coco["images"][0], "id": 30}, {**coco["images"][0], "id": 31, "file_name": "b.png"}]
+    coco["images"] += [{**coco["images"][0], "id": 32, "file_name": "b.tif"}]
+    path = write_coco(tmp_path, coco)
+    with pytest.raises(InputError) as caught:
+        Coco(path)
+    lines = str(caught.value).splitlines()
+    assert lines[0] == f"{path} has 2 faults:"
+    assert f"images 7, 30 are all called {name}" in lines[1]
+    assert "images 31, 32 are all called b.png and b.tif" in lines[2]
+
+
 def test_files_at_fault_beyond_ten_are_counted(tmp_path: Path, write_coco: Any, coco: dict[str, Any]) -> None:
     coco["images"] += [{**coco["images"][0], "id": 8 + index, "file_name": f"gone{index}.png"} for index in range(30)]
     source = Coco(write_coco(tmp_path, coco))
