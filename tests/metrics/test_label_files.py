@@ -135,6 +135,17 @@ def test_seg_files_on_either_side(tmp_path: Path) -> None:
         assert corners(truth, 1) == corners(found, 1) == [(2, 2), (20, 10)]
 
 
+def test_parts_that_became_instances_are_said(tmp_path: Path) -> None:
+    save(tmp_path / "truth/dish.tif", 255 * (MOVIE[1] > 0).astype(np.uint8))
+    with pytest.raises(InputError, match=r"0 and 255 only, .* set components=true"):
+        read_ground_truth(tmp_path / "truth")
+    reading = LabelReading(components=True)
+    truth = read_ground_truth(tmp_path / "truth", reading=reading)
+    found = read_predictions(tmp_path / "truth", truth, reading=reading)
+    assert corners(truth, 1) == corners(found, 1) == [(2, 2), (20, 10)]
+    assert all("connected parts" in each.notes[-1] for each in (truth, found))
+
+
 def test_layers_of_a_prediction_keep_its_overlaps(tmp_path: Path) -> None:
     note = json.dumps({"categories": {"cell": "1-3"}})
     layers = np.stack([MOVIE[0], 2 * MOVIE[2], 3 * (MOVIE[1] == 1)])

@@ -33,7 +33,7 @@ def folder_truth(folder: Path, category: str | None, reading: LabelReading) -> G
                 image_id = len(names) + 1
                 names[image_id], sizes[image_id], instances[image_id] = image, size, _instances(masks)
     faults.check()
-    return GroundTruth(folder, {}, {category or CATEGORY: 1}, names, sizes, instances)
+    return GroundTruth(folder, {}, {category or CATEGORY: 1}, names, sizes, instances, notes=_split(folder, reading))
 
 
 def folder_predictions(folder: Path, truth: GroundTruth, reading: LabelReading) -> Predictions:
@@ -61,7 +61,11 @@ def folder_predictions(folder: Path, truth: GroundTruth, reading: LabelReading) 
                 instances[image_id] = _instances(masks)
     faults.check()
     notes = ["label images have no scores: every prediction counts as 1, so mAP is that of an unranked set"]
-    return Predictions(instances, notes, set(known.taken))
+    return Predictions(instances, notes + _split(folder, reading), set(known.taken))
+
+
+def _split(folder: Path, reading: LabelReading) -> list[str]:
+    return [f"{folder}: connected parts are the instances (components=true)"] if reading.components else []
 
 
 def _instances(masks: list[RLE]) -> InstanceSet:
