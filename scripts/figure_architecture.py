@@ -5,6 +5,7 @@ box is the first line of its docstring. Heights and arrows of the rooms follow f
 """
 
 import ast
+import re
 from pathlib import Path
 
 import matplotlib
@@ -45,7 +46,7 @@ def first_line(symbol: str) -> str:
     tree = ast.parse((ROOT / "gains" / Path(*module.split("."))).with_suffix(".py").read_text())
     for node in tree.body:
         if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == name:
-            return (ast.get_docstring(node) or "").splitlines()[0].replace("`", "")
+            return re.sub(r":\w+:`|`", "", (ast.get_docstring(node) or "").splitlines()[0])
     raise SystemExit(f"gains.{symbol} does not exist any more")
 
 

@@ -99,3 +99,8 @@ def test_docstrings_are_shown_in_markdown() -> None:
     assert markdown(text) == (
         "See `gains.masks.InstanceCrops`.\n\n```python\ndouble(4)\n# 8\n```\n\nArgs:\n    a: `b`.\n"
     )
+
+
+def test_every_step_of_the_architecture_picture_exists() -> None:
+    script = runpy.run_path(str(ROOT / "scripts" / "figure_architecture.py"))
+    assert all(script["first_line"](step) for steps in script["FLOWS"].values() for step in steps)
