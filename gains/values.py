@@ -27,6 +27,8 @@ WHOLE: dict[str, tuple[int, int | None]] = {
     "max_pixels": (1, None),
     "dask.workers": (1, None),
     "dask.cores": (1, None),
+    "dask.gpus": (0, None),
+    "devices": (-1, None),
     "dataset.seed": (0, 2**32 - 1),
     "dataset.num_folds": (2, None),
     "dataset.fold": (0, None),

@@ -1,10 +1,14 @@
 """Where units of work are done: on workers of a Dask cluster, which is started here or was by somebody else."""
 
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+import torch
 from omegaconf import DictConfig
 
 from gains.errors import InputError
@@ -16,6 +20,8 @@ except ModuleNotFoundError:
 
 HERE = ("localhost", "127.0.0.1", "::1")
 LOST = "the workers that predicted it died, perhaps for lack of memory (dask.memory)"
+PATIENCE = 30
+"""Seconds in which a scheduler must answer."""
 CERTIFICATES = {"ca": "tls_ca_file", "cert": "tls_client_cert", "key": "tls_client_key"}
 
 Unit = TypeVar("Unit")
@@ -26,17 +32,23 @@ class WorkerLost(Exception):
 
 
 @contextmanager
-def connected(cluster: str | None, settings: DictConfig) -> Iterator[Any]:
+def connected(cluster: str | None, settings: DictConfig, folder: Path, devices: int = 1) -> Iterator[Any]:
     """A client of a cluster; None where none is asked for.
 
     Args:
         cluster: ``local`` (processes of this machine), ``slurm`` (jobs), or the address of a scheduler: ``tls://`` and,
             on this machine or with ``dask.insecure=true``, ``tcp://``.
         settings: ``dask`` of ``gains predict``.
+        folder: that all workers see; holds the certificates of ``slurm`` while it runs.
+        devices: GPUs of this machine, each with a worker of its own; -1 takes all. With 1 nothing is said about them.
 
     Raises:
         InputError: if Dask is not installed, or the cluster cannot be used.
     """
+    if devices != 1 and cluster not in (None, "local"):
+        raise InputError(f"devices={devices} is about this machine; with cluster={cluster} leave it out")
+    if devices != 1:
+        cluster = "local"
     if cluster is None:
         yield None
         return
@@ -44,9 +56,11 @@ def connected(cluster: str | None, settings: DictConfig) -> Iterator[Any]:
         raise InputError(f"cluster={cluster} needs Dask: pip install 'gains[dask]'")
     with ExitStack() as stack:
         if cluster == "local":
-            client = distributed.Client(stack.enter_context(_local(settings)))
+            local = _local(settings) if devices == 1 else _one_for_each(_chosen_gpus(devices), settings)
+            client = distributed.Client(stack.enter_context(local))
         elif cluster == "slurm":
-            client = distributed.Client(stack.enter_context(_slurm(settings)))
+            place = stack.enter_context(TemporaryDirectory(prefix=".certificates", dir=folder))
+            client = distributed.Client(stack.enter_context(_slurm(settings, place)))
         else:
             client = _remote(cluster, settings)
         yield stack.enter_context(client)
@@ -63,13 +77,48 @@ def _local(settings: DictConfig) -> Any:
     )
 
 
-def _slurm(settings: DictConfig) -> Any:
+def visible_gpus() -> list[str]:
+    """Names of the CUDA devices that this process may use."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    count = torch.cuda.device_count()
+    return named.split(",")[:count] if named else [str(index) for index in range(count)]
+
+
+def _chosen_gpus(devices: int) -> list[str]:
+    gpus = visible_gpus()
+    count = len(gpus) if devices == -1 else devices
+    if not 1 <= count <= len(gpus):
+        raise InputError(f"devices={devices}: this machine has {len(gpus)} usable CUDA devices")
+    return gpus[:count]
+
+
+def _one_for_each(gpus: Sequence[str], settings: DictConfig) -> Any:
+    """A worker for each GPU, which sees no other."""
+    usual = {"nthreads": 1, "memory_limit": settings.memory, "host": "127.0.0.1", "dashboard": False}
+    workers = {
+        gpu: {"cls": distributed.Nanny, "options": {**usual, "env": {"CUDA_VISIBLE_DEVICES": gpu}}} for gpu in gpus
+    }
+    scheduler = {"cls": distributed.Scheduler, "options": {"host": "127.0.0.1", "dashboard": False}}
+    return distributed.SpecCluster(workers=workers, scheduler=scheduler)
+
+
+def _slurm(settings: DictConfig, folder: str) -> Any:
+    """Jobs that reach their scheduler by certificates made for them, unless told that the network can be trusted."""
     try:
         from dask_jobqueue import SLURMCluster
     except ModuleNotFoundError as error:
         raise InputError("cluster=slurm needs dask-jobqueue: pip install 'gains[dask]'") from error
+    gpus = [f"--gpus-per-node={settings.gpus}"] if settings.gpus else []
     cluster = SLURMCluster(
-        queue=settings.queue, cores=settings.cores, processes=1, memory=settings.memory, walltime=settings.walltime
+        queue=settings.queue,
+        cores=settings.cores,
+        processes=1,
+        memory=settings.memory,
+        walltime=settings.walltime,
+        job_extra_directives=gpus,
+        security=None if settings.insecure else distributed.Security.temporary(),
+        shared_temp_directory=str(Path(folder).resolve()),
+        scheduler_options={"dashboard": False},
     )
     cluster.scale(jobs=settings.workers)
     return cluster
@@ -93,7 +142,7 @@ def _remote(address: str, settings: DictConfig) -> Any:
         files = {option: settings[name] for name, option in CERTIFICATES.items()}
         security = distributed.Security(require_encryption=True, **files)
     try:
-        return distributed.Client(address, security=security, timeout=30)
+        return distributed.Client(address, security=security, timeout=PATIENCE)
     except (OSError, ValueError) as error:
         raise InputError(f"cluster={address} cannot be reached: {error}") from error
 

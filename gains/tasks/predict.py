@@ -52,7 +52,7 @@ def run(config: DictConfig) -> None:
     files = find_images(str(config.input), output, notes)
     predictor = load_predictor(config)
     work = divide(files, config.unit)
-    with alone_in(output), connected(config.cluster, config.dask) as client:
+    with alone_in(output), connected(config.cluster, config.dask, output, config.devices) as client:
         settle_scale(config, predictor, files, settings_of(config, predictor), notes)
         settings = settings_of(config, predictor)
         claim(output, settings, config.overwrite)
