@@ -116,12 +116,24 @@ def _slurm(settings: DictConfig, folder: str) -> Any:
         memory=settings.memory,
         walltime=settings.walltime,
         job_extra_directives=gpus,
-        security=None if settings.insecure else distributed.Security.temporary(),
-        shared_temp_directory=str(Path(folder).resolve()),
+        security=None if settings.insecure else _certificates(Path(folder).resolve()),
         scheduler_options={"dashboard": False},
     )
     cluster.scale(jobs=settings.workers)
     return cluster
+
+
+def _certificates(folder: Path) -> Any:
+    """New ones, in files of a folder that all workers see and nobody else may read."""
+    made = distributed.Security.temporary()
+    files = {}
+    for role in ("client", "scheduler", "worker"):
+        for name in ("cert", "key"):
+            files[f"tls_{role}_{name}"] = folder / f"{role}_{name}.pem"
+    files["tls_ca_file"] = folder / "ca.pem"
+    for name, path in files.items():
+        path.write_text(getattr(made, name))
+    return distributed.Security(require_encryption=True, **{name: str(path) for name, path in files.items()})
 
 
 def _remote(address: str, settings: DictConfig) -> Any:

@@ -80,7 +80,7 @@ def test_a_scheduler_is_reached_with_its_certificates_only(
 
 SBATCH = """#!/bin/sh
 cp "$1" {folder}/job.sh
-sh "$1" > {folder}/job.log 2>&1 &
+sh {folder}/job.sh > {folder}/job.log 2>&1 &
 echo $! > {folder}/pid
 echo "Submitted batch job 41"
 """
