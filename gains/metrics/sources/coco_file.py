@@ -145,7 +145,8 @@ def _categories_by_name(categories: dict[Id, str], truth: GroundTruth, path: Pat
     if not truth.declared and len(categories) == 1:
         return dict.fromkeys(categories, next(iter(truth.labels)))
     if not truth.declared and not set(truth.labels) <= set(categories.values()):
-        raise InputError(f"{path} has several categories, label images one; choose it with category=NAME")
+        names = ", ".join(categories.values())
+        raise InputError(f"{path} has the categories {names}, label images one; choose it with category=NAME")
     for name in categories.values():
         if truth.declared and not truth.restricted and name not in truth.declared.values():
             wanted = ", ".join(truth.declared.values())
