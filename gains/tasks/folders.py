@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf, read_write
 
 from gains.comparison.collect import CONFIG, CURVES, RESULTS
 from gains.errors import InputError
@@ -41,9 +42,23 @@ def check_unused(folder: Path, goes_on: bool = False) -> None:
         raise InputError(f"hydra.run.dir={folder} holds {used[0]} of another run; choose another folder{instead}")
 
 
-def run_of(checkpoint: str | Path) -> Path:
-    """The folder of the run that wrote a checkpoint."""
-    return Path(checkpoint).resolve().parents[1]
+def go_on_in(folder: Path) -> Path:
+    """Make the folder of an earlier run this one's, unless the command line names one, or it is one run of several.
+
+    Args:
+        folder: of the run that is gone on with.
+
+    Returns:
+        The folder of this run from now on.
+    """
+    hydra = HydraConfig.get()
+    named = any(word.startswith("hydra.run.dir=") for word in hydra.overrides.hydra)
+    if named or hydra.mode == RunMode.MULTIRUN or not folder.is_dir():
+        return run_folder()
+    remove_empty()
+    with read_write(hydra):
+        hydra.runtime.output_dir = str(folder)
+    return folder
 
 
 def begin(config: DictConfig, folder: Path, goes_on: bool = False, precision: str = "32-true") -> None:

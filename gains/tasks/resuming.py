@@ -11,7 +11,7 @@ from gains.comparison.collect import CURVES
 from gains.errors import InputError
 from gains.models.checkpoint import Checkpoint, read_checkpoint
 from gains.models.recipe import Recipe
-from gains.tasks.folders import run_of
+from gains.training.kept import run_of
 from gains.training.module import InstanceSegmentation
 
 ANEW = "to start anew from its weights give model.weights=PATH instead of checkpoint=PATH"

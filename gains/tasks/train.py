@@ -13,7 +13,7 @@ from gains.models.checkpoint import load_network
 from gains.reports.curves import plot_losses
 from gains.tasks import processes
 from gains.tasks.build import build_datamodule, build_module, prepared_annotations
-from gains.tasks.folders import begin, check_unused, run_folder, run_of
+from gains.tasks.folders import begin, check_unused, go_on_in, run_folder
 from gains.tasks.from_data import set_from_data
 from gains.tasks.notices import silence_notices
 from gains.tasks.results import evaluate, print_places, report
@@ -23,7 +23,7 @@ from gains.tasks.tracking import begin_tracking, end_tracking, set_mode
 from gains.tasks.trainer import build_trainer, set_device_and_precision
 from gains.tasks.tuning import check_tuning, tune
 from gains.training.checkpoints import LAST, BestCheckpoint
-from gains.training.kept import after_restart, best_checkpoint, resume_from
+from gains.training.kept import after_restart, best_checkpoint, resume_from, run_of
 from gains.training.module import InstanceSegmentation
 from gains.training.stopping import Stopped
 
@@ -35,7 +35,11 @@ def run(config: DictConfig) -> float:
     pl.seed_everything(config.seed, workers=True, verbose=False)
     for note in [*set_device_and_precision(config), *set_mode(config)]:
         print(note)
-    resume = (after_restart(folder) if processes.restarted() else None) or resume_from(config.checkpoint, folder)
+    resume = (after_restart(folder) if processes.restarted() else None) or resume_from(
+        config.checkpoint, folder, (config.dataset.name, config.model.name)
+    )
+    if resume is not None and config.checkpoint == "last":
+        folder = go_on_in(run_of(resume))
     goes_on = processes.restarted() or (resume is not None and run_of(resume) == folder.resolve())
     check_unused(folder, goes_on)
     annotations = prepared_annotations(config.dataset)

@@ -2,10 +2,18 @@
 
 from pathlib import Path
 
+import yaml
+
+from gains.comparison.collect import CONFIG
 from gains.errors import InputError
 from gains.models.checkpoint import read_checkpoint
 from gains.models.released import released
 from gains.training.checkpoints import LAST, OLDER
+
+CHECKPOINTS = "checkpoints"
+SLURM = "hpc_ckpt_*.ckpt"
+"""What Lightning writes into a run's folder when SLURM takes the job away to start it again."""
+SAVED = (f"{CHECKPOINTS}/{LAST}", f"{CHECKPOINTS}/{OLDER}", SLURM)
 
 
 def after_restart(folder: Path) -> str | None:
@@ -14,12 +22,14 @@ def after_restart(folder: Path) -> str | None:
     return str(whole_last(folder / "checkpoints")) if saved else None
 
 
-def resume_from(checkpoint: str | None, folder: Path) -> str | None:
+def resume_from(checkpoint: str | None, folder: Path, names: tuple[str, str] | None = None) -> str | None:
     """The checkpoint to go on from.
 
     Args:
-        checkpoint: a path; ``last`` for the newest ``last.ckpt`` among the runs beside this one; None to start anew.
+        checkpoint: a path; ``last`` for the newest ``last.ckpt``, or what SLURM let save when it took a job away, of
+            the runs beside this one; None to start anew.
         folder: of this run.
+        names: of data set and model, which those runs must have where their ``config.yaml`` says; None for any.
 
     Raises:
         InputError: if there is none, or it is not a checkpoint of this application.
@@ -34,11 +44,31 @@ def resume_from(checkpoint: str | None, folder: Path) -> str | None:
             )
         read_checkpoint(checkpoint)
         return checkpoint
-    runs = {file.parent for name in (LAST, OLDER) for file in folder.parent.glob(f"*/checkpoints/{name}")}
-    if not runs:
-        raise InputError(f"checkpoint=last: no earlier run under {folder.parent} has a checkpoints/{LAST}")
-    newest = max(runs, key=lambda place: max(file.stat().st_mtime for file in place.glob("last*.ckpt")))
-    return str(whole_last(newest))
+    saved = [file for pattern in SAVED for file in folder.parent.glob(f"*/{pattern}")]
+    saved = [file for file in saved if names is None or names_of(run_of(file)) in (None, names)]
+    if not saved:
+        of = "" if names is None else f" of {names[1]} on {names[0]}"
+        raise InputError(f"checkpoint=last: no earlier run{of} under {folder.parent} has a checkpoints/{LAST}")
+    newest = max(saved, key=lambda file: file.stat().st_mtime)
+    if newest.parent.name != CHECKPOINTS:
+        read_checkpoint(newest)
+        return str(newest)
+    return str(whole_last(newest.parent))
+
+
+def run_of(checkpoint: str | Path) -> Path:
+    """The folder of the run that wrote a checkpoint: the one above ``checkpoints``, or that of SLURM's checkpoint."""
+    path = Path(checkpoint).resolve()
+    return path.parent if path.match(SLURM) else path.parents[1]
+
+
+def names_of(run: Path) -> tuple[str, str] | None:
+    """Names of data set and model of a run; None where its ``config.yaml`` does not say."""
+    try:
+        config = yaml.safe_load((run / CONFIG).read_text(encoding="utf-8"))
+        return str(config["dataset"]["name"]), str(config["model"]["name"])
+    except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError):
+        return None
 
 
 def whole_last(checkpoints: Path) -> Path:

@@ -93,10 +93,9 @@ def test_eval_repeats_the_result_of_train(trained: tuple[Path, Path, str]) -> No
 
 def test_resume_goes_on_where_the_last_run_stopped(trained: tuple[Path, Path, str]) -> None:
     folder, run, _ = trained
-    output = gains(folder, "train", *TINY, "trainer.max_steps=6", "checkpoint=last", "logger=csv")
-    assert "resuming from" in output
-    newest = max((folder / "outputs/train/overlapping_cells_gains").iterdir())
-    assert newest != run
+    settings = ("trainer.max_steps=6", f"checkpoint={run}/checkpoints/last.ckpt", "logger=csv", "hydra.run.dir=longer")
+    assert "resuming from" in gains(folder, "train", *TINY, *settings)
+    newest = folder / "longer"
     assert [step for step, _ in losses(newest)] == ["0", "1", "2", "3", "4", "5"]
     assert losses(newest)[:4] == losses(run)
     assert (newest / "results.json").is_file()

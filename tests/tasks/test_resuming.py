@@ -62,3 +62,15 @@ def test_a_longer_run_has_the_whole_curve_and_a_finished_one_says_so(
     assert "is already at step 3 of 3" in capsys.readouterr().out
     assert steps() == [0, 1, 2]
     assert json.loads((run / "results.json").read_text())["metrics"]
+
+
+def test_last_goes_on_in_the_folder_of_its_run(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run_train(root, tmp_path / "first")
+    run_train(root, tmp_path / "second", "checkpoint=last", "trainer.max_steps=3")
+    assert not (tmp_path / "second").exists()
+    assert f"{tmp_path}/first/checkpoints/last.ckpt at step 2" in capsys.readouterr().out
+    with (tmp_path / "first" / "metrics.csv").open() as file:
+        assert [int(row["step"]) for row in csv.DictReader(file) if row.get("train/loss")] == [0, 1, 2]
+    run_train(root, tmp_path / "third", "checkpoint=last", "trainer.max_steps=3")
+    assert "already at step 3 of 3" in capsys.readouterr().out
+    assert [path.name for path in tmp_path.iterdir()] == ["first"]
