@@ -1,6 +1,7 @@
 """A run's folder is its own: never shared with another run, and not left behind empty."""
 
 from pathlib import Path
+from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
@@ -51,7 +52,7 @@ def go_on_in(folder: Path) -> Path:
     Returns:
         The folder of this run from now on.
     """
-    hydra = HydraConfig.get()
+    hydra: Any = HydraConfig.get()
     named = any(word.startswith("hydra.run.dir=") for word in hydra.overrides.hydra)
     if named or hydra.mode == RunMode.MULTIRUN or not folder.is_dir():
         return run_folder()
