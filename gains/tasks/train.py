@@ -2,6 +2,7 @@
 
 import math
 import signal
+from pathlib import Path
 
 import pytorch_lightning as pl
 from omegaconf import DictConfig
@@ -30,18 +31,11 @@ from gains.training.stopping import Stopped
 
 def run(config: DictConfig) -> float:
     """Train and evaluate; returns the best validation metric (:func:`objective`), for sweeps."""
-    folder = run_folder()
     silence_notices()
     pl.seed_everything(config.seed, workers=True, verbose=False)
     for note in [*set_device_and_precision(config), *set_mode(config)]:
         print(note)
-    resume = (after_restart(folder) if processes.restarted() else None) or resume_from(
-        config.checkpoint, folder, (config.dataset.name, config.model.name)
-    )
-    if resume is not None and config.checkpoint == "last":
-        folder = go_on_in(run_of(resume))
-    goes_on = processes.restarted() or (resume is not None and run_of(resume) == folder.resolve())
-    check_unused(folder, goes_on)
+    resume, folder, goes_on = where_to_go_on(config)
     annotations = prepared_annotations(config.dataset)
     for note in set_from_data(config, annotations):
         print(note)
@@ -92,6 +86,22 @@ def run(config: DictConfig) -> float:
     end_tracking(results)
     report(results, folder)
     return objective(trainer)
+
+
+def where_to_go_on(config: DictConfig) -> tuple[str | None, Path, bool]:
+    """The checkpoint to go on from, if there is one; this run's folder; and whether it has written there before.
+
+    Raises:
+        InputError: if there is no such checkpoint, or the folder is another run's.
+    """
+    folder = run_folder()
+    resume = after_restart(folder) if processes.restarted() else None
+    resume = resume or resume_from(config.checkpoint, folder, (config.dataset.name, config.model.name))
+    if resume is not None and config.checkpoint == "last":
+        folder = go_on_in(run_of(resume))
+    goes_on = processes.restarted() or (resume is not None and run_of(resume) == folder.resolve())
+    check_unused(folder, goes_on)
+    return resume, folder, goes_on
 
 
 def objective(trainer: pl.Trainer) -> float:
