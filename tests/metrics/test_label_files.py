@@ -155,6 +155,14 @@ def test_layers_of_a_prediction_keep_its_overlaps(tmp_path: Path) -> None:
     assert corners(found, 1) == [(1, 1), (5, 20), (2, 2)]
 
 
+def test_an_image_without_its_seg_file_is_not_left_out(tmp_path: Path) -> None:
+    save_seg(tmp_path / "a/dish_seg.npy", MOVIE[1])
+    for name in ("dish", "bowl", "cup"):
+        Image.fromarray(np.zeros(SIZE, np.uint8)).save(tmp_path / f"a/{name}.png")
+    with pytest.raises(InputError, match=r"has 2 faults[^$]*bowl\.png has no _seg\.npy[^$]*cup\.png"):
+        read_ground_truth(tmp_path / "a")
+
+
 def test_a_seg_file_of_other_masks_than_the_label_image_beside_it_is_refused(tmp_path: Path) -> None:
     save_seg(tmp_path / "a/dish_seg.npy", MOVIE[0])
     save(tmp_path / "a/dish_cp_masks.tif", MOVIE[0])

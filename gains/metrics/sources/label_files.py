@@ -10,6 +10,7 @@ import numpy.typing as npt
 from gains.errors import InputError
 from gains.formats.archives import FolderFiles
 from gains.formats.cellpose import SEG_ENDING, read_seg, without_results
+from gains.formats.faults import Faults
 from gains.formats.labels import (
     LABEL_ENDINGS,
     LABEL_FOLDERS,
@@ -68,6 +69,15 @@ def label_files(folder: Path) -> dict[str, Path]:
         if key in named:
             raise InputError(f"{folder / name} and {named[key]} are both label images of {key}; keep one")
         named[key] = folder / name
+    faults = Faults(str(folder))
+    if segs and not marked:
+        keys = {name[: -len(SEG_ENDING)] for name in segs}
+        for name in files:
+            if _image_name(name) not in keys:
+                faults.found.append(
+                    f"{folder / name} has no _seg.npy file beside it, as others have; add it, or move it away"
+                )
+    faults.check()
     for name in segs:
         _check_beside(named.setdefault(name[: -len(SEG_ENDING)], folder / name), folder / name)
     if not named:
