@@ -2,10 +2,10 @@
 
 A network finds objects well at the scale it learned from. So it looks at the images as trained, at half and at twice
 that scale, and on in the direction in which it finds more. The evidence of a scale is the diameters of what it finds,
-summed over the area that it sees, each weighted by how far its score is above the threshold and by how near its size
-is to the learned one. (Counts alone favour fragments of enlarged objects, areas alone a clump of small ones that looks
-like one large one; scores are lower for both.) The diameter is the median of what is found at the best scale, and found
-again where that leads.
+summed over the area that it sees, each weighted by how far its score is above the threshold (squared: a low threshold
+lets many fragments pass at a wrong scale) and by how near its size is to the learned one. (Counts alone favour
+fragments of enlarged objects, areas alone a clump of small ones that looks like one large one; scores are lower for
+both.) The diameter is the median of what is found at the best scale, and found again where that leads.
 """
 
 import math
@@ -269,7 +269,7 @@ class FirstPass:
         shown = (1 - extent * (inner[:2] | inner[2:])).clip(min=0).prod(axis=1).clip(min=LEAST_SHOWN)
         weights = scores / shown
         above = (scores - self.threshold) / max(1 - self.threshold, 1e-6)
-        return float((above * fit * diameters / shown)[whole].sum()), diameters[whole], weights[whole]
+        return float((above**2 * fit * diameters / shown)[whole].sum()), diameters[whole], weights[whole]
 
 
 def busiest(raster: Raster, side: int, count: int, intensity: Intensity) -> IntArray:

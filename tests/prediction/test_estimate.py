@@ -4,11 +4,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from gains.images.raster import ArrayRaster
+from gains.masks import InstanceCrops
 from gains.prediction import predictor
 from gains.prediction.estimate import MOST_TILES, Estimate, FirstPass, Look, busiest
 from gains.prediction.scale import MAX_TILE, MIN_TILE
+from helpers.blob_finder import Masks
 from helpers.sized_finder import LEARNED, SIDE, SizedFinder, disks, f1, sized_predictor
 
 
@@ -84,6 +87,24 @@ def test_what_it_costs_on_a_large_image(zoom: float, share: float) -> None:
     model.estimated = model.estimate([ArrayRaster(image)])
     assert model.estimated.diameter == (None if zoom == 1 else pytest.approx(zoom * LEARNED, rel=0.12))
     assert 0 < sum(network.batches) <= share * len(model.view.grid((2304, 2304)))
+
+
+def test_many_fragments_of_low_scores_are_less_evidence_than_few_sure_objects() -> None:
+    """A threshold that was tuned at the right scale may be low, and lets fragments of the learned size pass."""
+    image = ArrayRaster(np.zeros((300, 300), np.uint8))
+    training = sized_predictor().scales.training
+    look = FirstPass(lambda _: [], [image], training, 1, 0.2, "full_range", 4)
+
+    def evidence(scores: list[float]) -> float:
+        side, count = 18, len(scores)  # the area of a circle of 20 pixels
+        starts = torch.arange(count) * 30 + 20
+        boxes = torch.stack([starts, starts, starts + side, starts + side], dim=1)
+        masks = InstanceCrops.from_crops([torch.ones(side, side, dtype=torch.uint8)] * count, boxes, (300, 300))
+        found = {"labels": torch.ones(count), "scores": torch.tensor(scores), "masks": Masks(masks)}
+        return look.measure(found, np.array([0, 0, 300, 300]), (300, 300), 1.5)[0]
+
+    assert evidence([0.4] * 8) < 0.8 * evidence([0.9] * 2)
+    assert evidence([0.9] * 2) < evidence([0.9] * 3)
 
 
 def test_tiles_that_are_looked_at_show_something() -> None:
