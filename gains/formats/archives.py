@@ -10,6 +10,9 @@ from typing import Protocol
 from gains.errors import InputError
 from gains.images.listing import is_file
 
+MOST_BYTES, MOST_EXPANSION = 2**26, 200
+"""An entry of a zip archive that is larger and expands more is taken for a bomb: a few bytes that fill the memory."""
+
 
 class Files(Protocol):
     """Files by their relative name with forward slashes, sorted; hidden files and archive junk left out."""
@@ -75,7 +78,17 @@ class ZipFiles:
             raise InputError(f"{path} holds two files called {twice[0]}; remove one of them")
 
     def read(self, name: str) -> bytes:
-        """The bytes of one entry, its checksum verified."""
+        """The bytes of one entry, its checksum verified.
+
+        Raises:
+            InputError: if it is damaged, or would expand as no image or annotation does.
+        """
+        entry = self.archive.getinfo(self.entries[name])
+        if entry.file_size > MOST_BYTES and entry.file_size > MOST_EXPANSION * entry.compress_size:
+            raise InputError(
+                f"{self.where(name)} expands {entry.file_size // max(1, entry.compress_size)}-fold to "
+                f"{entry.file_size >> 20} MB; if that is meant, unpack the archive and give the folder"
+            )
         try:
             return self.archive.read(self.entries[name])
         except (OSError, zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, EOFError) as error:
