@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 from pycocotools import mask as coco_mask
@@ -53,6 +54,19 @@ def mosaic_of_cells(across: int, cells: tuple[int, int], side: int = 256, seed: 
     """``across`` x ``across`` generated images of that side, each with ``cells`` (fewest, most) and their nuclei."""
     source = OverlappingCells(across**2, side, seed, cells, max_overlap=0.4)
     return mosaic_of(list(islice(source, across**2)), across, source.categories)
+
+
+def zoomed(drawn: Mosaic, zoom: float) -> Mosaic:
+    """The same objects drawn ``zoom`` times as large."""
+    size = (round(drawn.pixels.shape[0] * zoom), round(drawn.pixels.shape[1] * zoom))
+    shrinks = zoom < 1
+    pixels = cv2.resize(drawn.pixels, size[::-1], interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
+    masks = []
+    for mask in drawn.masks:
+        full: Any = coco_mask.decode(mask)
+        larger = cv2.resize(full * 255, size[::-1], interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+        masks.append(encode_crop(larger >= 128, (0, 0, size[1], size[0]), size))
+    return Mosaic(np.asarray(pixels, np.uint8), masks, drawn.labels)
 
 
 def best_ious(found: Sequence[RLE], labels: Sequence[int], truth: Sequence[RLE], own: Sequence[int]) -> Any:

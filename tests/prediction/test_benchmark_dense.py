@@ -9,7 +9,7 @@ from pycocotools import mask as coco_mask
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 import benchmark_dense
 import benchmark_mosaic
-from benchmark_mosaics import best_ious, mosaic_of_cells
+from benchmark_mosaics import best_ious, mosaic_of_cells, zoomed
 
 
 def test_a_mosaic_holds_the_instances_of_its_images_in_their_places() -> None:
@@ -21,6 +21,15 @@ def test_a_mosaic_holds_the_instances_of_its_images_in_their_places() -> None:
     assert masks.any(axis=(0, 1)).all()
     assert not masks[64:, :, : len(first.masks)].any()
     assert len(whole.masks) >= 4 * 2 * 2, "two cells with a nucleus each in four images"
+
+
+def test_the_same_objects_are_drawn_larger_and_smaller() -> None:
+    drawn = mosaic_of_cells(1, (3, 3), side=128)
+    areas = coco_mask.area(drawn.masks)  # type: ignore[arg-type]
+    for zoom in (0.5, 2.0):
+        other = zoomed(drawn, zoom)
+        assert other.pixels.shape == (128 * zoom, 128 * zoom)
+        np.testing.assert_allclose(coco_mask.area(other.masks), areas * zoom**2, rtol=0.1, atol=3)  # type: ignore[arg-type]
 
 
 def test_each_true_instance_has_at_most_one_partner_of_its_category() -> None:
