@@ -74,8 +74,10 @@ def main(command: str | None = None) -> None:
         sys.argv[1:] = as_typed(command, sys.argv[1:])
     except InputError as error:
         refuse(command, str(error))
-    if command == "train" and "TORCHELASTIC_USE_AGENT_STORE" in os.environ:  # torchrun; importing this imports torch
-        sys.argv += importlib.import_module("gains.tasks.processes").folder_overrides()
+    several = {"TORCHELASTIC_USE_AGENT_STORE", "SLURM_PROCID"}  # of torchrun and srun
+    if command == "train" and not several.isdisjoint(os.environ) and not {"-m", "--multirun"} & set(sys.argv):
+        # Importing this imports torch.
+        sys.argv += importlib.import_module("gains.tasks.processes").folder_overrides(typed)
     os.environ["GAINS_RUN"] = secrets.token_hex(3)  # a part of the name of run folders; DDP processes are told theirs
     configure_and_run(command, typed)
 

@@ -1,4 +1,4 @@
-"""Several processes of one run, started by torchrun: all use the folder of the first, which prepares what they share.
+"""Several processes of one run, started by torchrun or srun: all use the first's folder, which prepares what they share.
 
 The first process publishes its folder in the store through which torchrun's processes meet; the others wait for it
 before Hydra makes them a folder of their own. After a restart by torchrun the folder is still known there, so that the
@@ -6,12 +6,14 @@ run goes on in it.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 
 import torch
 from torch.distributed import PrefixStore, TCPStore  # type: ignore[attr-defined]
+
+from gains.tasks import slurm
 
 KEY = "gains/folder"
 PATIENCE = timedelta(hours=12)
@@ -29,20 +31,35 @@ def is_first(environment: Mapping[str, str] = os.environ) -> bool:
 
 
 def restarted(environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether torchrun has started this run again after a process of it died, or SLURM the job."""
+    return restarted_by_torchrun(environment) or slurm.restarted(environment)
+
+
+def restarted_by_torchrun(environment: Mapping[str, str] = os.environ) -> bool:
     """Whether torchrun has started this run again after a process of it died."""
     return started_by_torchrun(environment) and int(environment.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
 
 
-def folder_overrides() -> list[str]:
-    """What Hydra is to be told, so that this process uses the folder of the first; waits for that one to be ready."""
+def folder_overrides(words: Sequence[str]) -> list[str]:
+    """What Hydra is to be told, so that this process uses the folder of the first; waits for that one to be ready.
+
+    Args:
+        words: of the command line.
+    """
     if not started_by_torchrun():
-        return []
+        slurm.begin(words)
+        if not slurm.started() or (is_first() and not slurm.restarted()):
+            return []
+        return _told(slurm.known_folder() if is_first() else slurm.folder_of_first(PATIENCE.total_seconds()))
     store = _store()
-    if is_first() and not (restarted() and store.check([KEY])):
+    if is_first() and not (restarted_by_torchrun() and store.check([KEY])):
         return []
     if not is_first():
         store.wait([_ready()], PATIENCE)
-    folder = store.get(KEY).decode()
+    return _told(store.get(KEY).decode())
+
+
+def _told(folder: str) -> list[str]:
     quoted = folder.replace("\\", "\\\\").replace("'", "\\'")
     return [f"hydra.run.dir='{quoted}'", *([] if is_first() else ["hydra.output_subdir=null"])]
 
@@ -53,6 +70,8 @@ def publish(folder: Path) -> None:
         store = _store()
         store.set(KEY, str(folder.resolve()))
         store.set(_ready(), "")
+    elif slurm.started() and is_first():
+        slurm.publish(folder)
 
 
 def meet_again(device: torch.device) -> None:
@@ -65,7 +84,7 @@ def meet_again(device: torch.device) -> None:
     Args:
         device: that this process computes on.
     """
-    if restarted() and not torch.distributed.is_initialized():
+    if restarted_by_torchrun() and not torch.distributed.is_initialized():
         torch.distributed.init_process_group(
             "nccl" if device.type == "cuda" else "gloo",
             store=PrefixStore(f"gains/restart/{os.environ['TORCHELASTIC_RESTART_COUNT']}", _store()),

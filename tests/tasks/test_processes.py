@@ -80,6 +80,38 @@ def test_a_run_that_lost_a_process_goes_on_in_its_folder(tmp_path: Path) -> None
     assert (run / "results.json").is_file()
 
 
+def srun(folder: Path, rank: int, port: int, restart: int, *arguments: str) -> subprocess.Popen[str]:
+    """What srun would start on one node of two, by the variables that it sets."""
+    names = {"JOB_ID": 4711, "JOB_NAME": "first", "NTASKS": 2, "NNODES": 2, "NTASKS_PER_NODE": 1, "STEP_ID": 0}
+    own = {"PROCID": rank, "NODEID": rank, "LOCALID": 0, "NODELIST": "127.0.0.1", "RESTART_COUNT": restart}
+    variables = {f"SLURM_{name}": str(value) for name, value in {**names, **own}.items()}
+    command = [sys.executable, "-m", "gains.cli", "train", *SETTINGS, "+trainer.num_nodes=2", *arguments]
+    environment = {**os.environ, **variables, "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+@pytest.mark.slow
+def test_a_job_of_srun_is_requeued_into_its_folder(tmp_path: Path) -> None:
+    """Two nodes; both are lost in the middle, and the job begins again."""
+    port, settings = free_port(), ["trainer.max_steps=30"]
+    lost = [srun(tmp_path, rank, port, 0, *settings) for rank in (0, 1)]
+    while not list(tmp_path.rglob("last.ckpt")):
+        assert lost[0].poll() is None, lost[0].communicate()[0]
+        time.sleep(0.1)
+    for process in lost:
+        process.kill()
+        process.communicate()
+    again = [srun(tmp_path, rank, port + 1, 1, *settings) for rank in (0, 1)]
+    printed = [process.communicate(timeout=300)[0] for process in again]
+    assert [process.returncode for process in again] == [0, 0], "\n".join(printed)
+    [run] = (tmp_path / "outputs" / "train").glob("*/*")
+    assert f"resuming from {run}/checkpoints/last" in printed[0]
+    assert (run / "results.json").is_file()
+    assert sum("run folder" in text for text in printed) == 1
+
+
 GANG = """
 import os, signal, sys, time
 import torch
