@@ -1,4 +1,4 @@
-"""Several processes of one run, started by torchrun or srun: all use the first's folder, which prepares what they share.
+"""Several processes of one run, started by torchrun or srun: all use the first's folder, which prepares what is shared.
 
 The first process publishes its folder in the store through which torchrun's processes meet; the others wait for it
 before Hydra makes them a folder of their own. After a restart by torchrun the folder is still known there, so that the

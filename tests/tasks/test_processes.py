@@ -92,7 +92,6 @@ def srun(folder: Path, rank: int, port: int, restart: int, *arguments: str) -> s
     )
 
 
-@pytest.mark.slow
 def test_a_job_of_srun_is_requeued_into_its_folder(tmp_path: Path) -> None:
     """Two nodes; both are lost in the middle, and the job begins again."""
     port, settings = free_port(), ["trainer.max_steps=30"]
