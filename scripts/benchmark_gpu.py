@@ -6,7 +6,7 @@ skips the pieces that are done; the paired study and its runs go on where they w
 
 Pieces: ``gamm``; ``model_NAME`` of all models (training step, inference, memory); ``precision`` (what bfloat16,
 channels-last and ``torch.compile`` of the backbone change); ``train`` (``gains train`` at published size, its loader
-included); ``ddp`` (the same in two processes); ``predict`` (images per second, how busy the network is); ``method``
+included); ``ddp`` (the same in 2 and 4 processes); ``predict`` (images per second, how busy the network is); ``method``
 (GAInS less Mask R-CNN, paired, ResNet-50).
 """
 
@@ -83,10 +83,11 @@ def train(device: str, tiny: bool, processes: int = 1) -> Rows:
 
 
 def ddp(device: str, tiny: bool) -> Rows:
-    """The same in two processes, on two GPUs where there are so many."""
-    if device == "cuda" and torch.cuda.device_count() < 2:
+    """The same in two and in four processes, as far as there are GPUs for them."""
+    most = torch.cuda.device_count() if device == "cuda" else 4
+    if most < 2:
         return [{"processes": 2, "skipped": "there is one GPU"}]
-    return train(device, tiny, processes=2)
+    return [row for processes in (2, 4) if processes <= most for row in train(device, tiny, processes)]
 
 
 def predict(device: str, tiny: bool) -> Rows:
