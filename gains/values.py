@@ -105,7 +105,7 @@ def check_values(command: str, config: DictConfig, choices: Mapping[str, str | N
     """
     for name, default in defaults(command, choices).items():
         value = value_of(config, name)
-        if value is None and default is not None and name in WHOLE:
+        if value is None and not nullable(name, default) and given(config, name):
             raise InputError(f"{name}=null: it must be {wanted(name, default)}")
         if value is not None and name not in FRACTIONS and not alike(value, default):
             raise InputError(f"{name}={shown(value)} must be {wanted(name, default)}")
@@ -153,6 +153,23 @@ def alike(value: Any, default: Any) -> bool:
     if isinstance(default, int | float):
         return isinstance(value, int | float) and not isinstance(value, bool)
     return listed == isinstance(default, list | dict)
+
+
+def given(config: DictConfig, name: str) -> bool:
+    """Whether there is a setting of this name, and not one within the items of a list."""
+    above, _, last = name.rpartition(".")
+    try:
+        group = OmegaConf.select(config, above) if above else config
+    except ConfigTypeError:
+        return False
+    return OmegaConf.is_dict(group) and last in group
+
+
+def nullable(name: str, default: Any) -> bool:
+    """Whether null means something: no limit to the trainer, no callback, and wherever a file says null or a name."""
+    if name in WHOLE:
+        return default is None
+    return not isinstance(default, bool | int | float | list) or name.startswith(("trainer.", "callbacks.", "logger."))
 
 
 def value_of(config: DictConfig, name: str) -> Any:

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import albumentations as A
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
@@ -46,6 +47,8 @@ def prepared_annotations(dataset: DictConfig) -> Annotations:
 
 def build_datamodule(config: DictConfig, annotations: Annotations) -> InstanceDataModule:
     """The data of a run."""
+    if not OmegaConf.is_dict(config.model.targets):
+        raise InputError(f"model.targets={config.model.targets} must be a group of settings, such as {{}}")
     derived = instantiate(config.model.targets, _convert_="all")
     return InstanceDataModule(
         annotations,
@@ -53,7 +56,7 @@ def build_datamodule(config: DictConfig, annotations: Annotations) -> InstanceDa
         augmentation=Augmentation(
             list(config.augmentation.short_sides),
             config.augmentation.long_side,
-            list(instantiate(config.augmentation.transforms)),
+            transforms(config.augmentation.transforms),
             crop=crop_side(config.dataset),
         ),
         derived={name: derive for name, derive in derived.items() if derive is not None},
@@ -62,6 +65,27 @@ def build_datamodule(config: DictConfig, annotations: Annotations) -> InstanceDa
         run_seed=config.seed,
         **division(config.dataset),
     )
+
+
+def transforms(entries: Any) -> list[Any]:
+    """Albumentations' transforms of a configuration.
+
+    Raises:
+        InputError: naming the first entry that is none.
+    """
+    if not OmegaConf.is_list(entries):
+        raise InputError(f"augmentation.transforms={entries} must be a list; [] for none")
+    for entry in entries:
+        if not OmegaConf.is_dict(entry) or "_target_" not in entry:
+            raise InputError(
+                f"augmentation.transforms has {entry!r}; each must be a transform of Albumentations, such as "
+                "{_target_: albumentations.HorizontalFlip, p: 0.5}"
+            )
+    made = list(instantiate(entries))
+    for transform in made:
+        if not isinstance(transform, A.BasicTransform | A.BaseCompose):
+            raise InputError(f"augmentation.transforms: {type(transform).__name__} is no transform of Albumentations")
+    return made
 
 
 def division(dataset: DictConfig) -> dict[str, Any]:

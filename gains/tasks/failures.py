@@ -70,6 +70,11 @@ def explain(error: BaseException) -> str | None:
     if isinstance(cause, OSError) and cause.filename is not None:
         return f"{cause.filename}: {cause.strerror}"
     in_constructor = isinstance(error, InstantiationException) and isinstance(cause, ValueError)
+    misnamed = isinstance(cause, ImportError | InstantiationException) or "unexpected keyword argument" in str(cause)
+    if isinstance(error, InstantiationException) and misnamed:
+        lines = str(error).strip().splitlines()
+        named = [line.removeprefix("full_key: ") for line in lines if line.startswith("full_key: ")]
+        return ": ".join([*named, lines[0] if cause is error else str(cause).strip().splitlines()[0]])
     from_worker = isinstance(cause, OSError) and str(cause).startswith("Caught ")
     if in_constructor or from_worker or isinstance(cause, InputError | MisconfigurationException):
         text = str(cause).strip()
