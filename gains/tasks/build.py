@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import albumentations as A
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
@@ -18,6 +17,7 @@ from gains.operating_point import SETTINGS, OperatingPoint
 from gains.prediction.scale import MIN_TILE
 from gains.tasks.prepare import generator_settings, prepare_dataset, summary
 from gains.tasks.sizes import learned_sizes
+from gains.tasks.transforms import transforms
 from gains.training.module import InstanceSegmentation
 
 
@@ -65,27 +65,6 @@ def build_datamodule(config: DictConfig, annotations: Annotations) -> InstanceDa
         run_seed=config.seed,
         **division(config.dataset),
     )
-
-
-def transforms(entries: Any) -> list[Any]:
-    """Albumentations' transforms of a configuration.
-
-    Raises:
-        InputError: naming the first entry that is none.
-    """
-    if not OmegaConf.is_list(entries):
-        raise InputError(f"augmentation.transforms={entries} must be a list; [] for none")
-    for entry in entries:
-        if not OmegaConf.is_dict(entry) or "_target_" not in entry:
-            raise InputError(
-                f"augmentation.transforms has {entry!r}; each must be a transform of Albumentations, such as "
-                "{_target_: albumentations.HorizontalFlip, p: 0.5}"
-            )
-    made = list(instantiate(entries))
-    for transform in made:
-        if not isinstance(transform, A.BasicTransform | A.BaseCompose):
-            raise InputError(f"augmentation.transforms: {type(transform).__name__} is no transform of Albumentations")
-    return made
 
 
 def division(dataset: DictConfig) -> dict[str, Any]:

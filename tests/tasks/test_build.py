@@ -8,10 +8,10 @@ from omegaconf import OmegaConf
 from gains.config import compose
 from gains.errors import InputError
 from gains.models.build import build_network
-from gains.tasks.build import transforms
 from gains.tasks.failures import explain
 from gains.tasks.from_data import fit_caps
 from gains.tasks.trainer import build_trainer, set_device_and_precision
+from gains.tasks.transforms import transforms
 
 
 def test_proposals_follow_the_fullest_image() -> None:
