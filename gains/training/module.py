@@ -151,7 +151,10 @@ class InstanceSegmentation(pl.LightningModule):
     def _new_optimizer(self) -> Optimizer:
         if self.optimizer is None:
             raise ValueError("this module was built for evaluation and has no optimiser")
-        optimizer = self.optimizer(parameter_groups(self.network))
+        try:
+            optimizer = self.optimizer(parameter_groups(self.network))
+        except ValueError as error:
+            raise InputError(f"model.optimizer: {error}") from error
         for group in optimizer.param_groups:
             group["lr"] *= self.backbone_lr_factor if group["part"] == "backbone" else 1.0
             group["weight_decay"] *= 0.0 if group["part"] == "norm" else 1.0

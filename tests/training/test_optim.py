@@ -2,7 +2,11 @@ import pytest
 import torch
 from torch import nn
 
+from gains.errors import InputError
+from gains.models.recipe import Recipe
+from gains.training.module import InstanceSegmentation
 from gains.training.optim import parameter_groups, warmup_and_steps
+from helpers.drawing_network import DrawingNetwork
 
 
 def test_schedule_has_the_papers_values() -> None:
@@ -26,3 +30,13 @@ def test_groups_hold_every_trainable_parameter_once() -> None:
     groups = {group["part"]: group["params"] for group in parameter_groups(network)}
     assert {part: len(parameters) for part, parameters in groups.items()} == {"backbone": 2, "norm": 2, "rest": 1}
     assert torch.equal(groups["rest"][0], network["head"].weight)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("name", "value"), [("momentum", -1), ("lr", -0.1), ("weight_decay", -3)])
+def test_values_that_the_optimiser_refuses_are_one_line(name: str, value: float) -> None:
+    settings = {"lr": 0.1, name: value}
+    module = InstanceSegmentation(
+        DrawingNetwork(), Recipe({}, ["cell"], 24), optimizer=lambda groups: torch.optim.SGD(groups, **settings)
+    )
+    with pytest.raises(InputError, match=f"^model.optimizer: .*{value}"):
+        module.learning_rates()
