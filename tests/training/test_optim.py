@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -34,7 +36,7 @@ def test_groups_hold_every_trainable_parameter_once() -> None:
 
 @pytest.mark.parametrize(("name", "value"), [("momentum", -1), ("lr", -0.1), ("weight_decay", -3)])
 def test_values_that_the_optimiser_refuses_are_one_line(name: str, value: float) -> None:
-    settings = {"lr": 0.1, name: value}
+    settings: dict[str, Any] = {"lr": 0.1, name: value}
     module = InstanceSegmentation(
         DrawingNetwork(), Recipe({}, ["cell"], 24), optimizer=lambda groups: torch.optim.SGD(groups, **settings)
     )
