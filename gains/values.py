@@ -39,6 +39,7 @@ WHOLE: dict[str, tuple[int, int | None]] = {
     "dataset.format.num_images": (1, None),
     "dataset.format.image_size": (32, None),
     "augmentation.long_side": (1, None),
+    "augmentation.test_short_side": (1, None),
     "model.rois_per_image": (1, None),
     "model.schedule.warmup_steps": (0, None),
     "trainer.max_steps": (-1, None),
@@ -86,6 +87,8 @@ ONE_OF = {
 """Settings with a few possible values."""
 NEEDED = ("dataset.root", "dataset.name", "output")
 """What null cannot stand for, except in ``gains predict``, which says it itself."""
+OF_TRAINING = ("max_detections", "augmentation.test_short_side")
+"""What null cannot stand for in ``gains train``, where a file refers to another setting."""
 ALL_IN_ONE = ("experiment", "debug", "sweep")
 """Groups whose options set values of other groups."""
 FRACTIONS = ("trainer.val_check_interval", "trainer.check_val_every_n_epoch")
@@ -109,10 +112,13 @@ def check_values(command: str, config: DictConfig, choices: Mapping[str, str | N
             raise InputError(f"{name}=null: it must be {wanted(name, default)}")
         if value is not None and name not in FRACTIONS and not alike(value, default):
             raise InputError(f"{name}={shown(value)} must be {wanted(name, default)}")
-    for name in (*WHOLE, *NUMBERS, *LENGTHS, *ONE_OF):
+    for name in (*LENGTHS, *WHOLE, *NUMBERS, *ONE_OF):
         value = value_of(config, name)
         if value is not None and not allowed(name, value):
             raise InputError(f"{name}={shown(value)} must be {wanted(name)}")
+    for name in OF_TRAINING if command == "train" else ():
+        if given(config, name) and value_of(config, name) is None:
+            raise InputError(f"{name}=null: it must be {wanted(name)}")
     for name in NEEDED:
         above = OmegaConf.select(config, name.rpartition(".")[0]) if "." in name else config
         if command != "predict" and above is not None and above.get(name.rpartition(".")[2], "") is None:

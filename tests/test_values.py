@@ -62,6 +62,8 @@ def test_other_values_that_mean_something_are(word: str) -> None:
         ("train", "nms_iou=null", "nms_iou=null: it must be a number"),
         ("train", "model.optimizer.lr=null", "model.optimizer.lr=null: it must be a number"),
         ("train", "trust=null", "trust=null: it must be a list"),
+        ("train", "max_detections=null", "max_detections=null: it must be a whole number of at least 1"),
+        ("train", "augmentation.test_short_side=wide", "must be a whole number of at least 1"),
         ("train", "dataset.gamm.gain=high", "must be a number, such as"),
         ("train", "dataset.root=null", "dataset.root=null: it must be a path or name"),
         ("prepare", "dataset.intensity=bright", "one of full_range, percentile"),

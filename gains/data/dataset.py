@@ -121,6 +121,8 @@ def load_annotations(root: Path, categories: Sequence[str] | None = None) -> Ann
         raise InputError(
             f"{path} does not exist: prepare the data first (gains prepare dataset=... dataset.root={root})"
         )
+    if categories is not None and (isinstance(categories, str) or not len(categories)):
+        raise InputError(f"dataset.categories={categories} must be a list of names, such as [cell]; null takes all")
     index = open_index(root)
     ids = {entry["name"]: entry["id"] for entry in index.categories}
     names = list(categories) if categories is not None else list(ids)

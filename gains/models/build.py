@@ -174,5 +174,5 @@ def _build(node: Any, source: str) -> Any:
         return functools.partial(part, **arguments)
     try:
         return part(**arguments)
-    except (TypeError, ValueError, RuntimeError, AssertionError, LookupError, ArithmeticError) as error:
+    except (TypeError, ValueError, AttributeError, RuntimeError, AssertionError, LookupError, ArithmeticError) as error:
         raise InputError(f"{source}: {node['_target_']} refuses its settings: {error}") from error

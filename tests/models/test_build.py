@@ -36,5 +36,7 @@ def test_name_configuration_and_plan_build_the_same() -> None:
 def test_what_is_unknown_is_named() -> None:
     with pytest.raises(InputError, match="unet"):
         gains.build_network("unet")
+    with pytest.raises(InputError, match="resnet_fpn refuses its settings"):
+        gains.build_network("mask_rcnn", *SMALLEST, "model.resnet=null")
     with pytest.raises(InputError, match="learning_rate"):
         gains.compose("train", "learning_rate=1")
