@@ -49,3 +49,13 @@ def test_the_table_shows_thresholds_categories_and_notes_whole(width: int) -> No
     assert "best 150" in text
     assert "something [to] know" in text
     assert "…" not in text
+
+
+@pytest.mark.parametrize("name", ["[red]x[/bold]", "[/]", "[link=a]b", "x\\[y]"])
+def test_names_are_shown_as_they_are(name: str) -> None:
+    """Rich would take them for markup, and end over a tag that closes nothing."""
+    results = InstanceSegmentationEvaluator({1: name, 2: "cell"}, 100, 0.5).compute()
+    console = Console(file=io.StringIO(), width=200)
+    print_table(results, f"title {name}", console)
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert sum(name in line for line in lines) == 2  # title and header
