@@ -30,6 +30,11 @@ class StepBar(ProgressBar):
         self.seconds = SECONDS
         self.looked = -math.inf
 
+    @property
+    def is_enabled(self) -> bool:
+        """Whether the bar is shown; where it is, modules print through it."""
+        return self.enabled
+
     def disable(self) -> None:
         """Show nothing: another process of the run does."""
         self.enabled = False

@@ -3,6 +3,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import pytorch_lightning as pl
 from pytorch_lightning.callbacks import ProgressBar
 
 from gains.config import compose
@@ -73,3 +74,20 @@ def test_no_other_bar_is_ever_shown(words: list[str], bars: list[type], tmp_path
     config.callbacks = {"progress": config.callbacks.get("progress")}
     trainer = build_trainer(config, tmp_path)
     assert [type(one) for one in trainer.callbacks if isinstance(one, ProgressBar)] == bars  # type: ignore[attr-defined]
+
+
+class Speaker(pl.Callback):
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        pl_module.print("something", "to say")
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_what_a_module_prints_stands_on_a_line_of_its_own(
+    root: Path, tmp_path: Path, enabled: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bar = StepBar()
+    if not enabled:
+        bar.disable()
+    start(root, tmp_path / "run", extra=[bar, Speaker()], enable_progress_bar=True, max_steps=2)
+    printed = capsys.readouterr()
+    assert "something to say" in shown(printed.err if enabled else printed.out)
