@@ -118,7 +118,8 @@ def test_derived_targets_see_the_augmented_masks(root: Path) -> None:
 
 
 def test_one_category_can_be_used_alone(root: Path) -> None:
-    for wrong in ("nucleus", []):
+    none: list[str] = []
+    for wrong in ("nucleus", none):
         with pytest.raises(InputError, match="must be a list of names"):
             load_annotations(root, wrong)
     data = module(root, categories=["nucleus"])
