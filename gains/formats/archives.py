@@ -9,9 +9,11 @@ from typing import Protocol
 
 from gains.errors import InputError
 from gains.images.listing import is_file
+from gains.images.options import MAX_PIXELS
 
 MOST_BYTES, MOST_EXPANSION = 2**26, 200
-"""An entry of a zip archive that is larger and expands more is taken for a bomb: a few bytes that fill the memory."""
+"""An entry of a zip archive that is larger and expands more is taken for a bomb: a few bytes that fill the memory.
+The bytes grow with ``max_pixels`` where that is raised."""
 
 
 class Files(Protocol):
@@ -56,12 +58,17 @@ class FolderFiles:
 class ZipFiles:
     """Entries of a zip archive.
 
+    Args:
+        path: of the archive.
+        max_pixels: most pixels of an image in it.
+
     Raises:
         InputError: if it is no zip archive, or an entry points outside of it.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, max_pixels: int = MAX_PIXELS) -> None:
         self.path = path
+        self.most_bytes = MOST_BYTES * max(max_pixels / MAX_PIXELS, 1)
         try:
             self.archive = zipfile.ZipFile(path)
         except (OSError, zipfile.BadZipFile) as error:
@@ -84,10 +91,10 @@ class ZipFiles:
             InputError: if it is damaged, or would expand as no image or annotation does.
         """
         entry = self.archive.getinfo(self.entries[name])
-        if entry.file_size > MOST_BYTES and entry.file_size > MOST_EXPANSION * entry.compress_size:
+        if entry.file_size > self.most_bytes and entry.file_size > MOST_EXPANSION * entry.compress_size:
             raise InputError(
                 f"{self.where(name)} expands {entry.file_size // max(1, entry.compress_size)}-fold to "
-                f"{entry.file_size >> 20} MB; if that is meant, unpack the archive and give the folder"
+                f"{entry.file_size >> 20} MB; if that is meant, raise dataset.max_pixels or unpack the archive"
             )
         try:
             return self.archive.read(self.entries[name])
@@ -103,12 +110,15 @@ class ZipFiles:
         return f"{self.path}:{name}"
 
 
-def open_files(source: str | Path | None, option: str = "dataset.source") -> FolderFiles | ZipFiles:
+def open_files(
+    source: str | Path | None, option: str = "dataset.source", max_pixels: int = MAX_PIXELS
+) -> FolderFiles | ZipFiles:
     """The files of a folder or zip archive.
 
     Args:
         source: its path.
         option: the setting it came from, for the error.
+        max_pixels: see :class:`ZipFiles`.
 
     Raises:
         InputError: if nothing is given or there, or it is another kind of file.
@@ -122,7 +132,7 @@ def open_files(source: str | Path | None, option: str = "dataset.source") -> Fol
         raise InputError(f"{option}={path} does not exist")
     if not zipfile.is_zipfile(path):
         raise InputError(f"{option}={path} is neither a folder nor a zip archive")
-    return ZipFiles(path)
+    return ZipFiles(path, max_pixels)
 
 
 def check_relative(name: str, owner: str) -> None:

@@ -6,6 +6,7 @@ configurations describe and nothing else: nothing is looked up, resolved or impo
 
 import functools
 import importlib
+import inspect
 from collections.abc import Callable, Iterator, Sequence
 from types import FunctionType
 from typing import Any
@@ -170,6 +171,10 @@ def _build(node: Any, source: str) -> Any:
     if "_target_" not in node:
         return arguments
     part = _find(node["_target_"], source)
+    for name, parameter in inspect.signature(part).parameters.items():
+        optional = parameter.default is None or parameter.annotation is parameter.empty
+        if name in arguments and arguments[name] is None and not optional and "None" not in str(parameter.annotation):
+            raise InputError(f"{source}: {node['_target_']} needs {name}, which is null")
     if node.get("_partial_"):
         return functools.partial(part, **arguments)
     try:

@@ -70,8 +70,9 @@ def explain(error: BaseException) -> str | None:
     if isinstance(cause, OSError) and cause.filename is not None:
         return f"{cause.filename}: {cause.strerror}"
     in_constructor = isinstance(error, InstantiationException) and isinstance(cause, ValueError)
-    misnamed = isinstance(cause, ImportError | InstantiationException) or "unexpected keyword argument" in str(cause)
-    if isinstance(error, InstantiationException) and misnamed:
+    # So is what names no part, or a value of a kind that the part cannot take; GAINS_DEBUG=1 tells it from our faults.
+    misfit = isinstance(cause, ImportError | InstantiationException | TypeError | AttributeError)
+    if isinstance(error, InstantiationException) and misfit:
         lines = str(error).strip().splitlines()
         named = [line.removeprefix("full_key: ") for line in lines if line.startswith("full_key: ")]
         return ": ".join([*named, lines[0] if cause is error else str(cause).strip().splitlines()[0]])

@@ -37,6 +37,10 @@ def test_what_is_unknown_is_named() -> None:
     with pytest.raises(InputError, match="unet"):
         gains.build_network("unet")
     with pytest.raises(InputError, match="resnet_fpn refuses its settings"):
+        gains.build_network("mask_rcnn", *SMALLEST, "model.resnet=true")
+    with pytest.raises(InputError, match="resnet_fpn needs name, which is null"):
         gains.build_network("mask_rcnn", *SMALLEST, "model.resnet=null")
+    with pytest.raises(InputError, match="TwoStageDetector needs rpn, which is null"):
+        gains.build_network("mask_rcnn", *SMALLEST, "model.network.rpn=null")
     with pytest.raises(InputError, match="learning_rate"):
         gains.compose("train", "learning_rate=1")

@@ -8,7 +8,7 @@ from gains.tasks.failures import explain
 
 
 def wrapped(cause: Exception) -> InstantiationException:
-    error = InstantiationException("Error in call to target")
+    error = InstantiationException("Error in call to target\nfull_key: callbacks.best")
     error.__cause__ = cause
     return error
 
@@ -36,6 +36,7 @@ OSError: [Errno 5] Input/output error: 'a.png'"""
         ),
         (InputError("a.png is damaged"), "a.png is damaged"),
         (InputError(FROM_WORKER), "a.png is damaged: 3 bytes"),
+        (wrapped(TypeError("expected str, not int")), "callbacks.best: expected str, not int"),
         (wrapped(ValueError("fusion='x' is unknown")), "fusion='x' is unknown"),
         (MisconfigurationException("No supported gpu backend found!"), "No supported gpu backend found!"),
     ],
@@ -51,6 +52,6 @@ def test_out_of_memory_says_what_to_lower(error: Exception) -> None:
     assert "lower batch_size" in str(explain(error))
 
 
-@pytest.mark.parametrize("error", [ValueError("shapes differ"), KeyError("x"), wrapped(TypeError("no argument"))])
+@pytest.mark.parametrize("error", [ValueError("shapes differ"), KeyError("x"), wrapped(RuntimeError("no argument"))])
 def test_faults_of_the_program_keep_their_trace(error: Exception) -> None:
     assert explain(error) is None

@@ -51,7 +51,8 @@ class Coco:
         for remark in remarks(self.coco, crowd):
             self.reading.notes.add(str(self.path), remark)
         beside = self.path.parent / "images"
-        self.files = open_files(images or (beside if beside.is_dir() else self.path.parent), "dataset.images")
+        place = images or (beside if beside.is_dir() else self.path.parent)
+        self.files = open_files(place, "dataset.images", self.reading.max_pixels)
         self.by_basename: dict[str, list[str]] = {}
         for name in self.files.names:
             self.by_basename.setdefault(PurePosixPath(file_name(name)).name, []).append(name)

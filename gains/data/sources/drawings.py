@@ -54,8 +54,10 @@ class Drawings:
     ) -> None:
         self.reading = reading or ReadOptions()
         self.category = category
-        self.files = open_files(source)
-        self.image_files = self.files if images is None else open_files(images, "dataset.images")
+        self.files = open_files(source, max_pixels=self.reading.max_pixels)
+        self.image_files = (
+            self.files if images is None else open_files(images, "dataset.images", self.reading.max_pixels)
+        )
         drawn = {name: stem for name in self.files.names if (stem := _stem(name)) is not None}
         skipped = (LAYERS, *RESULTS)
         pictures = [

@@ -41,7 +41,7 @@ class Kaggle2018:
 
     def __init__(self, source: str | Path | None, reading: ReadOptions | None = None) -> None:
         self.reading = reading or ReadOptions()
-        self.files = open_files(source)
+        self.files = open_files(source, max_pixels=self.reading.max_pixels)
         self.samples: dict[str, _Sample] = {}
         for name in self.files.names:
             match = SAMPLE_FILE.fullmatch(name)

@@ -54,8 +54,10 @@ class LabelImages:
         self.components = components
         self.reading = reading or ReadOptions()
         self.categories = [category]
-        self.label_files = open_files(source)
-        self.image_files = self.label_files if images is None else open_files(images, "dataset.images")
+        self.label_files = open_files(source, max_pixels=self.reading.max_pixels)
+        self.image_files = (
+            self.label_files if images is None else open_files(images, "dataset.images", self.reading.max_pixels)
+        )
         others = [PurePosixPath(self.image_files.where(name)) for name in self.image_files.names if not _is_seg(name)]
         note_others(others, self.reading.notes, also=VENDOR_SUFFIXES)
         if images is None:
