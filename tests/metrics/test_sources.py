@@ -284,3 +284,16 @@ def test_label_images_by_any_ending(tmp_path: Path, ending: str) -> None:
         tifffile.imwrite(tmp_path / side / ("plate.1_labels.tif" if side == "truth" else f"plate.1{ending}"), labels)
     truth = read_ground_truth(tmp_path / "truth")
     assert len(read_predictions(tmp_path / "found", truth).instances[1].masks) == 1
+
+
+def test_a_prediction_without_image_that_is_left_out_names_no_image(tmp_path: Path) -> None:
+    """Not that of id 0 either."""
+    truth = coco()
+    for entry in truth["images"]:
+        entry["id"] -= 3
+    for entry in truth["annotations"]:
+        entry["image_id"] -= 3
+    known = read_ground_truth(save(tmp_path / "gt.json", truth), "cell")
+    found = read_predictions(save(tmp_path / "found.json", [{"category_id": 7, "score": 0.5}]), known)
+    assert 0 in known.names
+    assert found.predicted == set()

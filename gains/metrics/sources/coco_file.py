@@ -84,8 +84,8 @@ def coco_predictions(path: Path, truth: GroundTruth) -> Predictions:
     for index, entry in enumerate(entries):
         with faults.collected():
             if _is_left_out(entry, categories, truth):
-                image = image_ids.get(to_id(entry.get("image_id")) or 0)
-                predicted |= set() if image is None else {image}
+                if (number := to_id(entry.get("image_id"))) in image_ids:
+                    predicted.add(image_ids[number])
                 continue
             where = f"{path}: {describe(entry, index, 'prediction')}"
             given, category = place(entry, where, image_ids, categories)

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -116,12 +117,15 @@ def read_labelled(name: str, path: Path, reading: LabelReading) -> Labelled:
     where = str(path)
     if path.name.lower().endswith(SEG_ENDING):
         return {name: _one(read_seg(_bytes(path), where), where, reading)}
-    check_lossless(_bytes(path), where)
-    count, pages = _meaning(path, reading)
-    planes = (labels for labels, _ in decode_label_planes(path, where))
-    if count == 1:
-        return {name: _one(next(planes), where, reading)}
-    if pages == "images":
+    data = _bytes(path)
+    check_lossless(data, where)
+    first = [labels for labels, _ in islice(decode_label_planes(data, where), 2)]
+    if len(first) == 1:
+        return {name: _one(first[0], where, reading)}
+    if reading.pages is None:
+        _check_layers(data, where)
+    planes = (labels for labels, _ in decode_label_planes(data, where))
+    if reading.pages == "images":
         return {
             page_stem(name, page): _one(labels, f"{where}, page {page}", reading)
             for page, labels in enumerate(planes, 1)
@@ -140,22 +144,19 @@ def _one(labels: npt.NDArray[np.int64], where: str, reading: LabelReading) -> tu
     return masks, (int(labels.shape[0]), int(labels.shape[1]))
 
 
-def _meaning(path: Path, reading: LabelReading) -> tuple[int, str]:
-    """How many planes a file has, and what they are."""
+def _check_layers(data: bytes, where: str) -> None:
+    """Refuse a stack whose pages may be images of their own, and not layers of one."""
     numbers: Counter[int] = Counter()
     count, ordered = 0, False
-    for labels, axes in decode_label_planes(path, str(path)):
+    for labels, axes in decode_label_planes(data, where):
         count += 1
         ordered |= bool(axes)
         numbers.update(np.unique(labels[labels > 0]).tolist())
-    if count == 1 or reading.pages is not None:
-        return count, reading.pages or "images"
-    if not layer_categories(path, str(path)) and (ordered or max(numbers.values(), default=0) > 1):
+    if not layer_categories(data, where) and (ordered or max(numbers.values(), default=0) > 1):
         raise InputError(
-            f"{path} is a stack of {count} label images; set pages=images where each page is an image of its own, as "
+            f"{where} is a stack of {count} label images; set pages=images where each page is an image of its own, as "
             "time points and slices are, or pages=layers where pages hold further instances of one image"
         )
-    return count, "layers"
 
 
 def _bytes(path: Path) -> bytes:

@@ -25,11 +25,13 @@ def folder_truth(folder: Path, category: str | None, reading: LabelReading) -> G
     sizes: dict[int, tuple[int, int]] = {}
     instances: dict[int, InstanceSet] = {}
     faults = Faults(str(folder))
+    known: set[str] = set()
     for name, path in label_files(folder).items():
         with faults.collected():
             for image, (masks, size) in read_labelled(name, path, reading).items():
-                if image in names.values():
+                if image in known:
                     raise InputError(f"{path} speaks of the image {image}, as another file does; keep one")
+                known.add(image)
                 image_id = len(names) + 1
                 names[image_id], sizes[image_id], instances[image_id] = image, size, _instances(masks)
     faults.check()
