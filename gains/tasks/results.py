@@ -49,7 +49,7 @@ def evaluate(
     point = module.recipe.operating_point
     dataset = datamodule.dataset(split)
     share = Share.of(len(dataset))
-    writer = PredictionWriter(folder, datamodule.annotations, point.score_threshold, share=share)
+    writer = PredictionWriter(folder, datamodule.annotations, point.score_threshold, share)
     seconds = run_test(module, datamodule, split, accelerator, share, [writer], folder)
     capped = sum(share.gather([module.capped_images]))
     if capped and share.first:

@@ -113,8 +113,8 @@ class PredictionWriter(pl.Callback):
         folder: receives ``predictions.json`` and ``figures/``.
         annotations: of the images.
         score_threshold: score from which a detection is drawn.
+        share: which of the images this process looks at.
         count: number of images to draw.
-        share: which of the images this process looks at; None for all.
 
     Attributes:
         entries: predictions of all images, once the test has ended.
@@ -122,7 +122,7 @@ class PredictionWriter(pl.Callback):
     """
 
     def __init__(
-        self, folder: Path, annotations: Annotations, score_threshold: float, count: int = 8, share: Share | None = None
+        self, folder: Path, annotations: Annotations, score_threshold: float, share: Share, count: int = 8
     ) -> None:
         self.folder = folder
         self.annotations = annotations
@@ -136,8 +136,13 @@ class PredictionWriter(pl.Callback):
 
     def _place(self, batch_idx: int) -> int | None:
         """Place of a batch's image among all; None for one that another process looks at."""
-        places = range(batch_idx + 1) if self.share is None else self.share.places
+        places = self.share.places
         return places[batch_idx] if batch_idx < len(places) else None
+
+    def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Remember whether anomaly maps are predicted anyway."""
+        if (mask := anomaly_branch(pl_module)) is not None:
+            self.usual = mask.predict_anomaly
 
     def on_test_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Batch, batch_idx: int, dataloader_idx: int = 0
@@ -145,7 +150,6 @@ class PredictionWriter(pl.Callback):
         """Ask for the anomaly maps of the images that are drawn, and of no others: they cost time."""
         if (mask := anomaly_branch(pl_module)) is not None:
             place = self._place(batch_idx)
-            self.usual = mask.predict_anomaly if batch_idx == 0 else self.usual
             mask.predict_anomaly = self.usual or (place is not None and place < self.count)
 
     def on_test_batch_end(
@@ -177,10 +181,10 @@ class PredictionWriter(pl.Callback):
         """Write them."""
         if (mask := anomaly_branch(pl_module)) is not None:
             mask.predict_anomaly = self.usual
-        everything = self._found if self.share is None else self.share.gather(self._found)
+        everything = self.share.gather(self._found)
         self.entries = [entry for _, entries, _ in everything for entry in entries]
         self.anomalies = {name: picture for name, _, picture in everything if picture is not None}
-        if self.share is None or self.share.first:
+        if self.share.first:
             write_predictions(self.folder / "predictions.json", self.entries, self.annotations)
 
 

@@ -18,8 +18,9 @@ SAVED = (f"{CHECKPOINTS}/{LAST}", f"{CHECKPOINTS}/{OLDER}", SLURM)
 
 def after_restart(folder: Path) -> str | None:
     """The last checkpoint that a run had written before it was started again in its folder; None if it had none."""
-    saved = any((folder / "checkpoints" / name).is_file() for name in (LAST, OLDER))
-    return str(whole_last(folder / "checkpoints")) if saved else None
+    place = folder / CHECKPOINTS
+    saved = any((place / name).is_file() for name in (LAST, OLDER))
+    return str(whole_last(place)) if saved else None
 
 
 def resume_from(checkpoint: str | None, folder: Path, names: tuple[str, str] | None = None) -> str | None:
@@ -48,7 +49,7 @@ def resume_from(checkpoint: str | None, folder: Path, names: tuple[str, str] | N
     saved = [file for file in saved if names is None or names_of(run_of(file)) in (None, names)]
     if not saved:
         of = "" if names is None else f" of {names[1]} on {names[0]}"
-        raise InputError(f"checkpoint=last: no earlier run{of} under {folder.parent} has a checkpoints/{LAST}")
+        raise InputError(f"checkpoint=last: no earlier run{of} under {folder.parent} has a {CHECKPOINTS}/{LAST}")
     newest = max(saved, key=lambda file: file.stat().st_mtime)
     if newest.parent.name != CHECKPOINTS:
         read_checkpoint(newest)
@@ -91,5 +92,5 @@ def whole_last(checkpoints: Path) -> Path:
 
 def best_checkpoint(folder: Path) -> Path:
     """The run's best checkpoint by validation, or the last where no validation took place."""
-    best = folder / "checkpoints" / "best.ckpt"
-    return best if best.is_file() else folder / "checkpoints" / "last.ckpt"
+    best = folder / CHECKPOINTS / "best.ckpt"
+    return best if best.is_file() else folder / CHECKPOINTS / LAST
