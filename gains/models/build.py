@@ -161,6 +161,14 @@ def _find(target: str, source: str) -> Callable[..., Any]:
     return found
 
 
+def _may_be_null(part: Callable[..., Any], name: str) -> bool:
+    """Whether a part takes None for an argument, by its default or its type; where neither says, it is tried."""
+    parameter = inspect.signature(part).parameters.get(name)
+    if parameter is None or parameter.default is None or parameter.annotation is parameter.empty:
+        return True
+    return "None" in str(parameter.annotation)
+
+
 def _build(node: Any, source: str) -> Any:
     """What a checked tree describes, its arguments first, in their order."""
     if isinstance(node, list):
@@ -171,9 +179,8 @@ def _build(node: Any, source: str) -> Any:
     if "_target_" not in node:
         return arguments
     part = _find(node["_target_"], source)
-    for name, parameter in inspect.signature(part).parameters.items():
-        optional = parameter.default is None or parameter.annotation is parameter.empty
-        if name in arguments and arguments[name] is None and not optional and "None" not in str(parameter.annotation):
+    for name in [name for name, value in arguments.items() if value is None]:
+        if not _may_be_null(part, name):
             raise InputError(f"{source}: {node['_target_']} needs {name}, which is null")
     if node.get("_partial_"):
         return functools.partial(part, **arguments)
