@@ -17,6 +17,7 @@ import numpy.typing as npt
 from benchmark_mosaics import SEED, Mosaic, best_ious, mosaic_of
 from benchmark_tools import print_rows, write_rows
 
+from gains.arrays import FloatArray
 from gains.data.synthetic.overlapping_cells import OverlappingCells
 from gains.prediction.jobs import together
 from gains.prediction.predictor import Predictor, load_model
@@ -24,7 +25,6 @@ from gains.rle import decode_crop, encode_crop
 
 LEAST = 0.6
 SHIFT = 16
-FloatArray = npt.NDArray[np.float64]
 
 
 def moved(image: Mosaic) -> tuple[Mosaic, npt.NDArray[np.bool_]]:

@@ -11,18 +11,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from gains.arrays import BoolArray, IntArray
 from gains.masks import InstanceCrops
 from gains.overlaps import overlapping_pairs
 from gains.prediction.stitching import Found, Pieces, instances_of
 from gains.prediction.tiling import TileGrid
-
-IntArray = npt.NDArray[np.int64]
-BoolArray = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
