@@ -104,26 +104,36 @@ def assign_colours(crops: InstanceCrops) -> npt.NDArray[np.int64]:
     return chosen
 
 
-def anomaly_figure(image: npt.NDArray[Any], maps: InstanceCrops, title: str = "") -> Picture:
+def anomaly_figure(
+    image: npt.NDArray[Any],
+    maps: InstanceCrops,
+    title: str = "",
+    caption: str = "gradient anomaly",
+    reach: float | None = None,
+) -> Picture:
     """Image beside its gradient anomaly maps, as a heat map with a colour bar.
 
     Args:
         image: uint8 ``(H, W)`` or ``(H, W, 3)``.
         maps: one float map per instance, with background 1 (where nothing is anomalous); the largest value shows.
         title: written above.
+        caption: written below the maps.
+        reach: value up to which the colours go at least, so that little above the background stays dark; None goes up
+            to the largest value.
     """
     heat = np.full(maps.size, maps.background, dtype=np.float32)
     for crop, (x0, y0, x1, y1) in zip(maps.crops(), maps.boxes.tolist(), strict=True):
         np.maximum(heat[y0:y1, x0:x1], crop.float().cpu().numpy(), out=heat[y0:y1, x0:x1])
     zoom = zoom_of(image)
-    low, high = float(maps.background), max(float(heat.max(initial=maps.background)), maps.background + 1e-6)
+    low = float(maps.background)
+    high = max(float(heat.max(initial=low)), low + 1e-6 if reach is None else reach)
     values = (np.kron(heat, np.ones((zoom, zoom), np.float32)) - low) / (high - low)
     shade = (colormaps["inferno"](values)[:, :, :3] * 255).astype(np.float32)
     # The cells stay faintly visible under the heat.
     dimmed = 0.25 * enlarge(image, zoom).mean(axis=2, keepdims=True) * (1 - shade.max(axis=2, keepdims=True) / 255)
     mixed = np.clip(shade + dimmed, 0, 255).astype(np.uint8)
     panels = [enlarge(image, zoom), np.concatenate([mixed, _colour_bar(len(mixed), low, high)], axis=1)]
-    return contact_sheet(panels, columns=2, captions=["image", "gradient anomaly"], title=title)
+    return contact_sheet(panels, columns=2, captions=["image", caption], title=title)
 
 
 def contact_sheet(

@@ -23,6 +23,9 @@ from gains.plain import write_json
 from gains.training.module import InstanceSegmentation
 from gains.training.shares import Share
 
+REACH = 2.0
+"""Colours of predicted anomaly maps go at least so far: true ones do, and what an unsure network adds to 1 is noise."""
+
 
 def to_pixels(image: Tensor) -> npt.NDArray[np.uint8]:
     """Image ``(3, H, W)`` in [0, 1] as it is shown: uint8 ``(H, W, 3)``."""
@@ -43,7 +46,7 @@ def predicted_anomaly(image: Tensor, found: dict[str, Any], score_threshold: flo
     shown = found["scores"] >= score_threshold
     size = (int(image.shape[-2]), int(image.shape[-1]))
     maps = paste_maps(found["anomaly_maps"][shown], found["boxes"][shown], size, background=1)
-    return anomaly_figure(to_pixels(image), maps)
+    return anomaly_figure(to_pixels(image), maps, caption="predicted gradient anomaly", reach=REACH)
 
 
 def anomaly_branch(module: pl.LightningModule) -> GAInSMaskBranch | None:

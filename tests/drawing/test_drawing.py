@@ -223,6 +223,9 @@ def test_anomaly_heat_is_brightest_where_a_map_is_largest_and_dark_at_background
     assert panel[310, 310] < panel[75, 65]
     assert panel[310, 310] > panel[200, 200] + 50
     assert panel[200, 200] < 20
+    weak = anomaly_figure(image, crops, reach=6.0)[8:508, 516:1016].astype(int).sum(2)
+    assert panel[200, 200] < weak[75, 65] < panel[310, 310]
+    np.testing.assert_array_equal(anomaly_figure(image, crops, reach=1.5), figure)
 
 
 def test_anomaly_maps_of_no_instance_and_of_no_anomaly_can_be_drawn() -> None:
