@@ -14,6 +14,7 @@ from gains.export.export import Export
 from gains.export.formats import FORMATS, save
 from gains.files import PARTIAL, explained, replacing
 from gains.images.raster import Raster
+from gains.prediction.kept import forget
 from gains.prediction.records import FOLDER, Record, make_record, record_path, write_record
 
 CLAIM = "settings.json"
@@ -70,6 +71,8 @@ def claim(output: Path, settings: Mapping[str, Any], overwrite: bool) -> None:
             f"output={output} holds results of other settings ({'; '.join(changed)}); "
             "choose another folder, or overwrite=true"
         )
+    if changed or overwrite:
+        forget(output)
     if changed:
         # Without their records images count as not done, so that results of two settings never stay side by side.
         shutil.rmtree(output / FOLDER, ignore_errors=True)

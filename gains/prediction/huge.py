@@ -12,6 +12,7 @@ from gains.prediction.blocks import Block, Part, fold, merge, settle
 from gains.prediction.folder import save_image
 from gains.prediction.items import Item, Progress, Wanted, export_of
 from gains.prediction.jobs import Job, Pass
+from gains.prediction.kept import forget, keep_part, kept_part, part_path
 from gains.prediction.predictor import Predictor
 from gains.prediction.scale import View
 from gains.prediction.stitching import best_first
@@ -101,7 +102,7 @@ def limits_of(tools: Tools, huge: Huge) -> tuple[float, float]:
 
 
 def look(tools: Tools, huge: Huge, view: View, block: Block, limits: tuple[float, float]) -> Part:
-    """What the network finds in a block.
+    """What the network finds in a block, or had found in an earlier call that did not finish the image.
 
     Raises:
         InputError: if a part of the file is damaged.
@@ -109,7 +110,15 @@ def look(tools: Tools, huge: Huge, view: View, block: Block, limits: tuple[float
     predictor, notes = tools.predictor, Notes()
     predictor.notes = notes
     grid = view.grid(huge.size)
-    job = Job(huge, huge.open(predictor, tools.wanted), [Pass.of(huge.size, view, block.tiles(grid))], limits)
+    raster, state = huge.open(predictor, tools.wanted), huge.item.source.path.stat()
+    place = part_path(
+        tools.wanted.output, huge.item.name, state.st_size, state.st_mtime_ns, huge.index, view, block, limits
+    )
+    kept = kept_part(place)
+    if kept is not None:
+        tools.progress.add(huge.item.source.path, huge.share(block))
+        return kept
+    job = Job(huge, raster, [Pass.of(huge.size, view, block.tiles(grid))], limits)
     share = huge.share(block)
 
     def on_progress(key: Huge, part: float) -> None:
@@ -119,7 +128,9 @@ def look(tools: Tools, huge: Huge, view: View, block: Block, limits: tuple[float
     if done.error is not None:
         raise done.error
     [found] = done.passes
-    return settle(found.pieces(), grid, block, found.capped, notes.has(job.raster.name, dim_note()))
+    part = settle(found.pieces(), grid, block, found.capped, notes.has(raster.name, dim_note()))
+    keep_part(place, part)
+    return part
 
 
 def pair(tools: Tools, first: Part, second: Part, grid: TileGrid, block: Block) -> Part:
@@ -138,4 +149,5 @@ def finish(tools: Tools, huge: Huge, parts: list[Part]) -> Notes:
     found = predictor.conclude(raster, list(huge.views), several, capped)
     export = export_of(huge.item, raster, found, tools.wanted.pixel_size_um)
     save_image(tools.wanted.output, huge.item.name, huge.item.source.relative, export, raster, tools.wanted.formats)
+    forget(tools.wanted.output, huge.item.name)
     return notes

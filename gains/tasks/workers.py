@@ -16,6 +16,7 @@ from gains.prediction.cluster import WorkerLost, results
 from gains.prediction.estimate import Estimate
 from gains.prediction.huge import Huge, Tools, predict_huge, watched
 from gains.prediction.items import Progress, Wanted
+from gains.prediction.kept import forget
 from gains.prediction.predictor import Predictor, load_model
 from gains.prediction.scale import SETTINGS as SCALE
 from gains.prediction.units import Done, Unit, predict_unit
@@ -75,6 +76,7 @@ def here(predictor: Predictor, units: list[Unit], config: DictConfig, progress: 
             try:
                 yield {}, predict_huge(call, huge, config.block)
             except InputError as error:
+                forget(tools.wanted.output, huge.item.name)
                 yield _failed([huge.item.source.path], error, progress)
 
 
@@ -98,6 +100,8 @@ def everywhere(client: Any, units: list[Unit], config: DictConfig, progress: Pro
         yield failures, notes
     futures = {predict_huge(watched(call, huge, progress), huge, config.block): huge for huge in several}
     for huge, done in results(futures):
+        if isinstance(done, InputError):
+            forget(Path(config.output), huge.item.name)
         yield _failed([huge.item.source.path], done, progress) if isinstance(done, Exception) else ({}, done)
 
 

@@ -25,6 +25,15 @@ def write_images(folder: Path, count: int = 3) -> None:
         cv2.imwrite(str(folder / f"plate{index}.png"), image[:, :, ::-1])
 
 
+def content(output: Path) -> dict[str, bytes]:
+    """All result files but those that hold the time."""
+    return {
+        str(path.relative_to(output)): path.read_bytes()
+        for path in output.rglob("*")
+        if path.is_file() and path.suffix not in (".html", ".zip")
+    }
+
+
 def holding(**settings: Any) -> str:
     """A program that predicts, and once the first image is saved waits to be ended: however slow whoever ends it is."""
     return f"""

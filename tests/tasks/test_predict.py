@@ -25,18 +25,9 @@ from gains.files import replacing
 from gains.prediction import units
 from gains.tasks import predict
 from helpers.checked import rois_of
-from helpers.predicting import configured, holding, write_images
+from helpers.predicting import configured, content, holding, write_images
 
 ALL = list(FORMATS)
-
-
-def content(output: Path) -> dict[str, bytes]:
-    """All result files but those that hold the time."""
-    return {
-        str(path.relative_to(output)): path.read_bytes()
-        for path in output.rglob("*")
-        if path.is_file() and path.suffix not in (".html", ".zip")
-    }
 
 
 def test_a_folder(settings: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:

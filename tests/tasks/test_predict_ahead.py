@@ -17,16 +17,7 @@ from gains.export.formats import FORMATS
 from gains.prediction import units
 from gains.prediction.folder import save_image
 from gains.tasks import predict
-from helpers.predicting import configured, holding, write_images
-
-
-def content(output: Path) -> dict[str, bytes]:
-    """All files but those that hold the time."""
-    return {
-        str(path.relative_to(output)): path.read_bytes()
-        for path in output.rglob("*")
-        if path.is_file() and path.suffix not in (".html", ".zip")
-    }
+from helpers.predicting import configured, content, holding, write_images
 
 
 def write_a_hard_folder(images: Path) -> None:

@@ -21,7 +21,7 @@ from gains.prediction.inputs import Source  # noqa: E402
 from gains.prediction.units import divide  # noqa: E402
 from gains.tasks import predict  # noqa: E402
 from helpers.blob_finder import draw_disks  # noqa: E402
-from helpers.predicting import configured, write_images  # noqa: E402
+from helpers.predicting import configured, content, write_images  # noqa: E402
 
 COUNT = 12
 
@@ -32,15 +32,6 @@ def cluster() -> Iterator[Any]:
         n_workers=2, threads_per_worker=1, dashboard_address=None, host="127.0.0.1", memory_limit=0
     ) as found:
         yield found
-
-
-def content(output: Path) -> dict[str, bytes]:
-    """All files but the report, which holds the time."""
-    return {
-        str(path.relative_to(output)): path.read_bytes()
-        for path in output.rglob("*")
-        if path.is_file() and path.suffix != ".html"
-    }
 
 
 def kill_a_worker(cluster: Any, output: Path, records: list[int]) -> None:
