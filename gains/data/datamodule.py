@@ -17,8 +17,8 @@ from gains.data.splits import load_splits
 from gains.errors import InputError
 from gains.images.intensity import Intensity
 
-STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
-"""Ctrl-C, the end of a job, and the warning that schedulers send some time before."""
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+"""Ctrl-C, the end of a job, and the warnings that schedulers send some time before."""
 
 
 GRACE = 30  # seconds that a data worker lives on after a SIGTERM

@@ -1,5 +1,6 @@
 """What a run was made with: versions, commit, processor, threads, precision."""
 
+import json
 import os
 import platform
 import subprocess
@@ -9,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from hydra.core.hydra_config import HydraConfig
 
 from gains import __version__
+from gains.comparison.collect import ENVIRONMENT
 from gains.plain import write_json
 
 PACKAGES = (
@@ -34,13 +37,28 @@ def write_environment(folder: Path, precision: str = "32-true") -> None:
         folder: of the run.
         precision: Lightning's name of the one that the run computes with.
     """
-    write_json(folder / "environment.json", {**environment(), "precision": precision})
+    write_json(folder / ENVIRONMENT, {**environment(), "precision": precision})
+
+
+def same_settings(folder: Path) -> bool:
+    """Whether a run with the present one's settings has begun in a folder."""
+    try:
+        found: bool = json.loads((folder / ENVIRONMENT).read_text())["settings"] == settings()
+        return found
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+def settings() -> list[str] | None:
+    """What the command line says of this run, of several for this one; None outside a command."""
+    return list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else None
 
 
 def environment() -> dict[str, Any]:
-    """Versions, commit (None outside a checkout), processor, devices, threads and the command line."""
+    """Versions, commit (None outside a checkout), processor, devices, threads, command line and settings."""
     return {
         "command": sys.argv,
+        "settings": settings(),
         "gains": __version__,
         "commit": commit(Path(__file__).parents[2]),
         "python": platform.python_version(),

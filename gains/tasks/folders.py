@@ -1,17 +1,17 @@
 """A run's folder is its own: never shared with another run, and not left behind empty."""
 
+import math
 from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, read_write
 
-from gains.comparison.collect import CONFIG, CURVES, RESULTS
+from gains.comparison.collect import CONFIG, CURVES, RESULTS, curve, is_finished
 from gains.errors import InputError
 from gains.files import explained
-from gains.tasks.environment import write_environment
-from gains.tasks.failures import FAILURE
+from gains.tasks.environment import same_settings, write_environment
+from gains.tasks.failures import FAILURE, one_of_many
 from gains.tasks.processes import is_first
 from gains.training.checkpoints import LAST
 
@@ -22,6 +22,19 @@ WRITTEN = (CONFIG, CURVES, RESULTS, "checkpoints")
 def run_folder() -> Path:
     """The folder of the present run, which Hydra has made."""
     return Path(HydraConfig.get().runtime.output_dir)
+
+
+def begun_before(folder: Path) -> bool:
+    """Whether this is a run of several (``-m``) that an earlier call of the same command has begun in its folder."""
+    return one_of_many() and same_settings(folder)
+
+
+def earlier_objective(folder: Path) -> float | None:
+    """What a run of several that an earlier call has finished is worth; None if it has not."""
+    if not (begun_before(folder) and is_finished(folder)):
+        return None
+    print(f"{folder} is finished")
+    return max((value for _, value in curve(folder / CURVES)), default=math.nan)
 
 
 def check_unused(folder: Path, goes_on: bool = False) -> None:
@@ -54,7 +67,7 @@ def go_on_in(folder: Path) -> Path:
     """
     hydra: Any = HydraConfig.get()
     named = any(word.startswith("hydra.run.dir=") for word in hydra.overrides.hydra)
-    if named or hydra.mode == RunMode.MULTIRUN or not folder.is_dir():
+    if named or one_of_many() or not folder.is_dir():
         return run_folder()
     remove_empty()
     with read_write(hydra):

@@ -50,7 +50,7 @@ def evaluate(
     dataset = datamodule.dataset(split)
     share = Share.of(len(dataset))
     writer = PredictionWriter(folder, datamodule.annotations, point.score_threshold, share)
-    seconds = run_test(module, datamodule, split, accelerator, share, [writer], folder)
+    seconds = run_test(module, datamodule, split, accelerator, share, [writer])
     capped = sum(share.gather([module.capped_images]))
     if capped and share.first:
         print(

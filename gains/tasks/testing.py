@@ -1,8 +1,8 @@
 """Running a model over a split, in one process or shared between those that trained it."""
 
+import os
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 import pytorch_lightning as pl
 import torch
@@ -21,7 +21,6 @@ def run_test(
     accelerator: str,
     share: Share,
     callbacks: Sequence[pl.Callback] = (),
-    folder: Path | None = None,
 ) -> float:
     """Fill a module's evaluator with this process's share of a split; what that computes is of all processes.
 
@@ -32,7 +31,6 @@ def run_test(
         accelerator: Lightning's name of the device to run on; each of several processes takes the one it trained on.
         share: of the images of the split.
         callbacks: of the test.
-        folder: of the run.
 
     Returns:
         Seconds it took.
@@ -48,7 +46,8 @@ def run_test(
         enable_checkpointing=False,
         enable_model_summary=False,
         enable_progress_bar=share.first,
-        default_root_dir=None if folder is None else str(folder),
+        # Under SLURM Lightning would rather load an hpc_ckpt_N.ckpt that lies there than test the weights it is given.
+        default_root_dir=os.devnull,
     )
     begin = time.perf_counter()
     trainer.test(module, dataloaders=datamodule.evaluation_dataloader(split, share.seen), verbose=False)

@@ -14,7 +14,7 @@ from gains.models.checkpoint import load_network
 from gains.reports.curves import plot_losses
 from gains.tasks import processes
 from gains.tasks.build import build_datamodule, build_module, prepared_annotations
-from gains.tasks.folders import begin, check_unused, go_on_in, run_folder
+from gains.tasks.folders import begin, begun_before, check_unused, earlier_objective, go_on_in, run_folder
 from gains.tasks.from_data import set_from_data
 from gains.tasks.notices import silence_notices
 from gains.tasks.results import evaluate, print_places, report
@@ -31,6 +31,9 @@ from gains.training.stopping import Stopped
 
 def run(config: DictConfig) -> float:
     """Train and evaluate; returns the best validation metric (:func:`objective`), for sweeps."""
+    earlier_value = earlier_objective(run_folder())
+    if earlier_value is not None:
+        return earlier_value
     silence_notices()
     pl.seed_everything(config.seed, workers=True, verbose=False)
     for note in [*set_device_and_precision(config), *set_mode(config)]:
@@ -95,11 +98,12 @@ def where_to_go_on(config: DictConfig) -> tuple[str | None, Path, bool]:
         InputError: if there is no such checkpoint, or the folder is another run's.
     """
     folder = run_folder()
-    resume = after_restart(folder) if processes.restarted() else None
+    again = processes.restarted() or begun_before(folder)
+    resume = after_restart(folder) if again else None
     resume = resume or resume_from(config.checkpoint, folder, (config.dataset.name, config.model.name))
     if resume is not None and config.checkpoint == "last":
         folder = go_on_in(run_of(resume))
-    goes_on = processes.restarted() or (resume is not None and run_of(resume) == folder.resolve())
+    goes_on = again or (resume is not None and run_of(resume) == folder.resolve())
     check_unused(folder, goes_on)
     return resume, folder, goes_on
 

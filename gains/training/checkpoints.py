@@ -16,7 +16,7 @@ from pytorch_lightning.trainer.states import TrainerFn
 from gains.contract import Batch
 from gains.files import replacing
 from gains.training.schedule import finishes, stepped, validation_due
-from gains.training.stopping import Stopped, StopSignals
+from gains.training.stopping import WARNINGS, Stopped, StopSignals
 
 LAST = "last.ckpt"
 OLDER = "last-older.ckpt"
@@ -119,6 +119,8 @@ class LastCheckpoint(Checkpoint):
             return
         late = time.monotonic() - self.saved_time > 60 * self.minutes and not validation_due(trainer)
         if self._stopping(trainer):
+            # Lightning logs a step after this hook, which may not return.
+            trainer._logger_connector.update_train_step_metrics()
             self._stop(trainer)
         elif _any_process(trainer, late):
             self.save(trainer)
@@ -142,7 +144,7 @@ class LastCheckpoint(Checkpoint):
             return
         self.save(trainer)
         if self._stopping(trainer) and not finishes(trainer):
-            raise Stopped(self.signals.received, trainer.global_step)
+            self._end(trainer)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Save what came after the last validation."""
@@ -171,6 +173,14 @@ class LastCheckpoint(Checkpoint):
 
     def _stop(self, trainer: pl.Trainer) -> None:
         self.save(trainer)
+        self._end(trainer)
+
+    def _end(self, trainer: pl.Trainer) -> None:
+        """Once saved: have the job started again where that is what a signal means, else end the run."""
+        for number in WARNINGS:
+            if _any_process(trainer, self.signals.requeues(number)):
+                self.signals.requeue(number)
+                return
         raise Stopped(self.signals.received, trainer.global_step)
 
 

@@ -1,5 +1,6 @@
 """Which checkpoint of a run: the one to go on from, and the one that stands for it."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
@@ -18,9 +19,8 @@ SAVED = (f"{CHECKPOINTS}/{LAST}", f"{CHECKPOINTS}/{OLDER}", SLURM)
 
 def after_restart(folder: Path) -> str | None:
     """The last checkpoint that a run had written before it was started again in its folder; None if it had none."""
-    place = folder / CHECKPOINTS
-    saved = any((place / name).is_file() for name in (LAST, OLDER))
-    return str(whole_last(place)) if saved else None
+    saved = [file for pattern in SAVED for file in folder.glob(pattern)]
+    return _newest(saved) if saved else None
 
 
 def resume_from(checkpoint: str | None, folder: Path, names: tuple[str, str] | None = None) -> str | None:
@@ -50,6 +50,11 @@ def resume_from(checkpoint: str | None, folder: Path, names: tuple[str, str] | N
     if not saved:
         of = "" if names is None else f" of {names[1]} on {names[0]}"
         raise InputError(f"checkpoint=last: no earlier run{of} under {folder.parent} has a {CHECKPOINTS}/{LAST}")
+    return _newest(saved)
+
+
+def _newest(saved: Sequence[Path]) -> str:
+    """The newest of some checkpoints, all of it there."""
     newest = max(saved, key=lambda file: file.stat().st_mtime)
     if newest.parent.name != CHECKPOINTS:
         read_checkpoint(newest)

@@ -7,6 +7,9 @@ from typing import Any
 
 from gains.data.datamodule import STOPPING
 
+WARNINGS = (signal.SIGUSR1, signal.SIGUSR2)
+"""What schedulers send some time before they end a job."""
+
 
 class Stopped(Exception):
     """Training was told to stop, and has saved.
@@ -25,7 +28,9 @@ class Stopped(Exception):
 class StopSignals:
     """Notes the first signal; a second Ctrl-C ends at once, without saving.
 
-    Under SLURM with requeueing SIGUSR1 stays Lightning's, which saves and asks for the job to be started again.
+    A scheduler's warning that it takes the machine away has a handler that asks for the job to be started again
+    (SIGUSR1: Lightning under SLURM, SIGUSR2: submitit). It is called at the next step, after saving: in the middle of
+    one it would save half a step, and several processes would wait for each other for ever.
     """
 
     def __init__(self) -> None:
@@ -37,10 +42,7 @@ class StopSignals:
         if threading.current_thread() is not threading.main_thread():
             return
         for number in STOPPING:
-            handler = signal.getsignal(number)
-            if number == signal.SIGUSR1 and handler is not signal.SIG_DFL:
-                continue
-            self._earlier[number] = handler
+            self._earlier[number] = signal.getsignal(number)
             signal.signal(number, self._note)
 
     def leave(self) -> None:
@@ -48,6 +50,18 @@ class StopSignals:
         for number, handler in self._earlier.items():
             signal.signal(number, handler)
         self._earlier = {}
+
+    def requeues(self, number: int) -> bool:
+        """Whether this signal was received, and somebody will have the job started again."""
+        return self.received == number and callable(self._earlier.get(number))
+
+    def requeue(self, number: int) -> None:
+        """Let that one do so, now that all is saved; the run goes on until it is ended from outside."""
+        handler = self._earlier.get(number)
+        self.received = None
+        signal.signal(number, signal.SIG_IGN)  # other processes of the run may hear of it later: once is enough
+        if callable(handler):
+            handler(number, None)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self.received is not None and number == signal.SIGINT:

@@ -1,5 +1,7 @@
 """Whose a run folder is, from the command line."""
 
+import json
+import shutil
 import sys
 from collections.abc import Callable
 from datetime import datetime
@@ -81,6 +83,33 @@ def test_a_failed_job_of_a_sweep_keeps_its_folder_with_the_reason_and_the_others
     assert gains("train", "-m", *settings, "split=vla,null,val") == 1
     assert "split=vla is unknown" in (tmp_path / "sweep/0/failure.txt").read_text()
     assert [(tmp_path / f"sweep/{job}/results.json").is_file() for job in range(3)] == [False, True, True]
+
+
+def test_the_same_sweep_again_does_what_is_left(
+    gains: Callable[..., int], root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One run was killed before its evaluation, another before its first checkpoint, a third is finished."""
+    sweep = ["train", "-m", *SMALL, f"dataset.root={root}", "hydra.sweep.dir=sweep", "seed=1,2,3"]
+    assert gains(*sweep) == 0
+    whole = {name: (tmp_path / f"sweep/{name}/results.json").read_text() for name in range(3)}
+    (tmp_path / "sweep/1/results.json").unlink()
+    (tmp_path / "sweep/2/results.json").unlink()
+    shutil.rmtree(tmp_path / "sweep/2/checkpoints")
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "sweep/0").rglob("*")}
+    capsys.readouterr()
+    assert gains(*sweep) == 0
+    printed = capsys.readouterr().out
+    assert f"{tmp_path}/sweep/0 is finished" in printed
+    assert f"{tmp_path}/sweep/1/checkpoints/last.ckpt is already at step 2" in printed
+    assert before == {path: path.stat().st_mtime_ns for path in before}
+    for name, results in whole.items():
+        again = json.loads((tmp_path / f"sweep/{name}/results.json").read_text())
+        assert again["metrics"] == json.loads(results)["metrics"]
+    assert len((tmp_path / "sweep/2/metrics.csv").read_text().splitlines()) == len(
+        (tmp_path / "sweep/1/metrics.csv").read_text().splitlines()
+    )
+    assert gains(*sweep, "model.optimizer.lr=0.001") == 1
+    assert "holds config.yaml of another run" in (tmp_path / "sweep/0/failure.txt").read_text()
 
 
 def test_a_used_folder_is_refused_unless_the_run_goes_on_in_it(root: Path, tmp_path: Path) -> None:

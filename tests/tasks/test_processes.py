@@ -1,8 +1,8 @@
 """One run in several processes on two "nodes" of this machine, which talk by gloo."""
 
+import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -11,38 +11,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from gains.comparison.collect import curve
+from helpers.commands import gains
+from helpers.launched import SETTINGS, free_port, srun, torchrun
+
 pytestmark = pytest.mark.slow
-
-SETTINGS = [
-    "dataset.format.num_images=10",
-    "dataset.format.image_size=64",
-    "dataset.short_side=64",
-    "model=mask_rcnn",
-    "trainer.max_steps=2",
-    "trainer.val_check_interval=2",
-    "+trainer.strategy=ddp",
-    "batch_size=1",
-    "num_workers=0",
-    "logger=csv",
-]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def torchrun(folder: Path, node: int, port: int, *arguments: str) -> subprocess.Popen[str]:
-    """One node of two, with one process."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--nnodes=2", f"--node-rank={node}", "--nproc-per-node=1"]
-    command += ["--master-addr=127.0.0.1", f"--master-port={port}", "-m", "gains.cli", "train", *SETTINGS]
-    command += ["+trainer.num_nodes=2", *arguments]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
 
 
 def test_two_nodes_end_in_one_folder(tmp_path: Path) -> None:
@@ -60,6 +33,24 @@ def test_two_nodes_end_in_one_folder(tmp_path: Path) -> None:
     assert config["trainer"]["num_nodes"] == 2
     assert (tmp_path / "runs" / "first" / "results.json").is_file()
     assert sum("run folder" in text for text in printed) == 1
+
+
+def test_four_processes_find_what_one_does(tmp_path: Path) -> None:
+    """Two on each of two nodes; validation and test are divided between them, unevenly."""
+    port = free_port()
+    more = ["dataset.format.num_images=30", "trainer.devices=2", "hydra.run.dir=run"]
+    nodes = [torchrun(tmp_path, node, port, *more, processes=2) for node in (0, 1)]
+    printed = [node.communicate(timeout=400)[0] for node in nodes]
+    assert [node.returncode for node in nodes] == [0, 0], "\n".join(printed)
+    best = "checkpoint=run/checkpoints/best.ckpt"
+    for split in ("val", "test"):
+        gains(tmp_path, "eval", *SETTINGS[:3], *more[:1], best, f"split={split}", f"hydra.run.dir={split}")
+    alone = {split: json.loads((tmp_path / split / "results.json").read_text()) for split in ("val", "test")}
+    together = json.loads((tmp_path / "run" / "results.json").read_text())
+    [(_, validated)] = curve(tmp_path / "run" / "metrics.csv")
+    assert validated == pytest.approx(alone["val"]["metrics"]["segm_map"])
+    assert together["metrics"] == pytest.approx(alone["test"]["metrics"])
+    assert together["per_category"] == alone["test"]["per_category"]
 
 
 def test_a_run_that_lost_a_process_goes_on_in_its_folder(tmp_path: Path) -> None:
@@ -80,31 +71,19 @@ def test_a_run_that_lost_a_process_goes_on_in_its_folder(tmp_path: Path) -> None
     assert (run / "results.json").is_file()
 
 
-def srun(folder: Path, rank: int, port: int, restart: int, *arguments: str) -> subprocess.Popen[str]:
-    """What srun would start on one node of two, by the variables that it sets."""
-    names = {"JOB_ID": 4711, "JOB_NAME": "first", "NTASKS": 2, "NNODES": 2, "NTASKS_PER_NODE": 1, "STEP_ID": 0}
-    own = {"PROCID": rank, "NODEID": rank, "LOCALID": 0, "NODELIST": "127.0.0.1", "RESTART_COUNT": restart}
-    variables = {f"SLURM_{name}": str(value) for name, value in {**names, **own}.items()}
-    command = [sys.executable, "-m", "gains.cli", "train", *SETTINGS, "+trainer.num_nodes=2", *arguments]
-    environment = {**os.environ, **variables, "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-
-
 def test_a_job_of_srun_is_requeued_into_its_folder(tmp_path: Path) -> None:
-    """Two nodes; both are lost in the middle, and the job begins again."""
-    port, settings = free_port(), ["trainer.max_steps=30"]
-    lost = [srun(tmp_path, rank, port, 0, *settings) for rank in (0, 1)]
+    """Two processes on each of two nodes; all are lost in the middle, and the job begins again."""
+    port, settings = free_port(), ["trainer.max_steps=20", "trainer.devices=2", "+trainer.num_nodes=2"]
+    lost = [srun(tmp_path, rank, port, 0, *settings) for rank in range(4)]
     while not list(tmp_path.rglob("last.ckpt")):
         assert lost[0].poll() is None, lost[0].communicate()[0]
         time.sleep(0.1)
     for process in lost:
         process.kill()
         process.communicate()
-    again = [srun(tmp_path, rank, port + 1, 1, *settings) for rank in (0, 1)]
+    again = [srun(tmp_path, rank, port + 1, 1, *settings) for rank in range(4)]
     printed = [process.communicate(timeout=300)[0] for process in again]
-    assert [process.returncode for process in again] == [0, 0], "\n".join(printed)
+    assert [process.returncode for process in again] == [0] * 4, "\n".join(printed)
     [run] = (tmp_path / "outputs" / "train").glob("*/*")
     assert f"resuming from {run}/checkpoints/last" in printed[0]
     assert (run / "results.json").is_file()
