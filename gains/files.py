@@ -14,6 +14,7 @@ from gains.errors import InputError
 PARTIAL = ".part"
 """Suffix of a file that is being written; such a file under a folder of results is a leftover of a killed run."""
 NAME_BYTES = 255  # the longest file name that common file systems take
+FEW = 16  # files that are waited for one by one
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG)
 
@@ -44,6 +45,8 @@ def replacing(path: Path) -> Iterator[Path]:
 def replacing_folder(root: Path) -> Iterator[Path]:
     """A temporary sibling of ``root`` that takes its place when the block ends well, and vanishes when it does not.
 
+    As with :func:`replacing` all bytes are on the disk before the name changes.
+
     Raises:
         InputError: if the disk is full or the place cannot be written to.
     """
@@ -55,12 +58,24 @@ def replacing_folder(root: Path) -> Iterator[Path]:
             partial = work / "new"
             partial.mkdir()
             yield partial
+            _wait_for_disk(partial)
             if root.exists():
                 os.rename(root, work / "old")
             os.rename(partial, root)
     finally:
         if work is not None:
             shutil.rmtree(work, ignore_errors=True)
+
+
+def _wait_for_disk(folder: Path) -> None:
+    """Return when all files below a folder are on the disk."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    if len(files) > FEW and hasattr(os, "sync"):
+        os.sync()  # everything at once: a wait for each of 100,000 files takes hours on some disks
+        return
+    for path in files:
+        with path.open("rb+") as file:
+            os.fsync(file.fileno())
 
 
 def put_in_place(temporary: Path, path: Path) -> None:

@@ -43,3 +43,24 @@ def test_folder_takes_the_place_of_an_older_one(tmp_path: Path) -> None:
         (partial / "a").write_text(f"three {1 / 0}")
     assert (root / "a").read_text() == "two"
     assert list(tmp_path.iterdir()) == [root]
+
+
+@pytest.mark.parametrize("count", [3, 40])
+def test_a_folder_gets_its_name_when_all_of_it_is_on_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    waited: list[str] = []
+    fsync, sync = os.fsync, os.sync
+    monkeypatch.setattr(os, "fsync", lambda number: (waited.append("file"), fsync(number)))
+    monkeypatch.setattr(os, "sync", lambda: (waited.append("all"), sync()))
+    rename = os.rename
+
+    def renamed(source: Path, target: Path) -> None:
+        assert waited == (["file"] * count if count < 16 else ["all"])
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", renamed)
+    with replacing_folder(tmp_path / "root") as partial:
+        for number in range(count):
+            (partial / str(number)).write_text("bytes")
+    assert len(list((tmp_path / "root").iterdir())) == count

@@ -1,11 +1,13 @@
 """From any source to the canonical folder: ``images/``, ``annotations.json`` (COCO, RLE) and ``splits.json``."""
 
 import json
+import shutil
+import tempfile
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from pycocotools import mask as coco_mask
@@ -16,7 +18,7 @@ from gains.data.splits import SPLITS, read_groups, split_by_ratio
 from gains.errors import InputError
 from gains.files import replacing_folder
 from gains.formats.coco import Id
-from gains.images.files import write_image
+from gains.images.files import put_image
 from gains.images.options import ReadOptions
 
 SAME_PIXELS = 1.1
@@ -78,22 +80,23 @@ def prepare(
     with replacing_folder(root) as partial:
         (partial / "images").mkdir()
         progress = tqdm(source, total=len(source), desc=f"prepare {root.name}", unit="image", leave=False)
-        coco, official = write_records(progress, partial / "images", category_numbers(source, names))
-        images = {Path(image["file_name"]).stem: image for image in coco["images"]}
-        grouping = read_groups(Path(groups), list(images)) if groups is not None else None
-        for name, group in (grouping or {}).items():
-            images[name]["group"] = group
-        splits = official or split_by_ratio(list(images), seed, ratios, grouping)
-        sizes = list(reading.pixel_sizes.values()) if reading else []
-        coco["info"] = {"format": type(source).__name__} | common_pixel_size(sizes, len(images)) | dict(info or {})
-        _write_json(partial / "annotations.json", coco)
-        division = {"seed": seed, "ratios": list(ratios), "official": official is not None}
-        _write_json(partial / "splits.json", division | splits, indent=1)
-    counts = Counter(entry["category_id"] for entry in coco["annotations"])
-    instances = {entry["name"]: counts[entry["id"]] for entry in coco["categories"]}
+        ids = category_numbers(source, names)
+        with tempfile.TemporaryFile(dir=partial) as collected:
+            entries, counts, official = write_records(progress, partial / "images", ids, collected)
+            images = {Path(image["file_name"]).stem: image for image in entries}
+            grouping = read_groups(Path(groups), list(images)) if groups is not None else None
+            for name, group in (grouping or {}).items():
+                images[name]["group"] = group
+            splits = official or split_by_ratio(list(images), seed, ratios, grouping)
+            sizes = list(reading.pixel_sizes.values()) if reading else []
+            about = {"format": type(source).__name__} | common_pixel_size(sizes, len(images)) | dict(info or {})
+            write_coco(partial / "annotations.json", entries, collected, ids, about)
+        division = {"seed": seed, "ratios": list(ratios), "official": official is not None} | splits
+        (partial / "splits.json").write_text(json.dumps(division, indent=1), encoding="utf-8")
     notes = reading.notes.lines() if reading else []
-    if not coco["annotations"]:
+    if not sum(counts.values()):
         notes.append("no image has an annotation: there is nothing to learn from them")
+    instances = {name: counts[number] for name, number in ids.items()}
     return Prepared(root, instances, splits, official is not None, notes)
 
 
@@ -128,40 +131,47 @@ def category_numbers(source: Source, names: Sequence[str]) -> dict[str, Id]:
 
 
 def write_records(
-    records: Iterable[ImageRecord], folder: Path, ids: Mapping[str, Id]
-) -> tuple[dict[str, Any], dict[str, list[str]] | None]:
-    """Write the images and collect their annotations.
+    records: Iterable[ImageRecord], folder: Path, ids: Mapping[str, Id], collected: BinaryIO
+) -> tuple[list[dict[str, Any]], Counter[Id], dict[str, list[str]] | None]:
+    """Write the images, and their annotations, which may be too many to hold.
 
     Args:
         records: the images; they keep the number that their source gave them, if any.
         folder: where the images go.
         ids: category id of each category that is kept.
+        collected: gets the COCO entries of the annotations, as JSON with commas between.
 
     Returns:
-        The COCO dictionary (images, annotations, categories), and the official division if the source has one.
+        The COCO entries of the images, the number of annotations of each category id, and the official division if
+        the source has one.
 
     Raises:
         InputError: without images, for a name that comes twice, or an empty mask.
     """
     images: list[dict[str, Any]] = []
-    annotations: list[dict[str, Any]] = []
+    counts: Counter[Id] = Counter()
     sides: dict[str, str | None] = {}
     for record in records:
         if record.name in sides:
             raise InputError(f"two images are called {record.name!r}; names without suffix must differ")
         sides[record.name] = record.split
         image = image_entry(record, len(images) + 1 if record.number is None else record.number)
-        write_image(folder / image["file_name"], record.pixels)
+        # The folder gets its name when all of it is on the disk: waiting for each image would take longer than the rest.
+        put_image(folder / image["file_name"], Path(image["file_name"]).suffix, record.pixels)
         images.append(image)
-        for instance in record.instances:
-            if instance.category in ids:
-                place = {"id": len(annotations) + 1, "image_id": image["id"], "category_id": ids[instance.category]}
-                annotations.append(place | annotation_entry(instance, record.name))
+        kept = [instance for instance in record.instances if instance.category in ids]
+        if kept:
+            first = counts.total() + 1
+            numbers = [ids[instance.category] for instance in kept]
+            entries = [
+                {"id": first + place, "image_id": image["id"], "category_id": number} | entry
+                for place, (number, entry) in enumerate(zip(numbers, annotation_entries(kept, record.name), strict=True))
+            ]
+            collected.write(b"," * (first > 1) + compact(entries)[1:-1])
+            counts.update(numbers)
     if not images:
         raise InputError("the source holds no images")
-    entries = [{"id": number, "name": name} for name, number in ids.items()]
-    coco = {"images": images, "annotations": annotations, "categories": entries}
-    return coco, official_division(sides)
+    return images, counts, official_division(sides)
 
 
 def image_entry(record: ImageRecord, image_id: Id) -> dict[str, Any]:
@@ -172,16 +182,24 @@ def image_entry(record: ImageRecord, image_id: Id) -> dict[str, Any]:
     return own | {key: value for key, value in record.extra.items() if key not in own}
 
 
-def annotation_entry(instance: Instance, image: str) -> dict[str, Any]:
-    """COCO entry of an instance without its ids; area and box are those of its mask."""
-    packed = {"size": instance.mask["size"], "counts": instance.mask["counts"]}
-    if isinstance(packed["counts"], bytes):
-        packed["counts"] = packed["counts"].decode("ascii")
-    area = int(coco_mask.area(packed))
-    if area == 0:
-        raise InputError(f"image {image!r} has an instance of {instance.category!r} without a pixel")
-    own = {"segmentation": packed, "area": area, "bbox": coco_mask.toBbox(packed).tolist()}
-    return {"iscrowd": 0} | instance.extra | own
+def annotation_entries(instances: Sequence[Instance], image: str) -> list[dict[str, Any]]:
+    """COCO entries of the instances of an image without their ids; area and box are those of the mask.
+
+    Raises:
+        InputError: for an empty mask.
+    """
+    masks = [{"size": instance.mask["size"], "counts": instance.mask["counts"]} for instance in instances]
+    for mask in masks:
+        if isinstance(mask["counts"], bytes):
+            mask["counts"] = mask["counts"].decode("ascii")
+    areas, boxes = coco_mask.area(masks).tolist(), coco_mask.toBbox(masks).tolist()
+    if 0 in areas:
+        empty = instances[areas.index(0)]
+        raise InputError(f"image {image!r} has an instance of {empty.category!r} without a pixel")
+    return [
+        {"iscrowd": 0} | instance.extra | {"segmentation": mask, "area": area, "bbox": box}
+        for instance, mask, area, box in zip(instances, masks, areas, boxes, strict=True)
+    ]
 
 
 def official_division(sides: Mapping[str, str | None]) -> dict[str, list[str]] | None:
@@ -191,7 +209,18 @@ def official_division(sides: Mapping[str, str | None]) -> dict[str, list[str]] |
     return splits if complete else None
 
 
-def _write_json(path: Path, value: Any, indent: int | None = None) -> None:
-    """Write compact JSON, or indented for files people read."""
-    separators = (",", ":") if indent is None else None
-    path.write_text(json.dumps(value, indent=indent, separators=separators, sort_keys=False), encoding="utf-8")
+def write_coco(
+    path: Path, images: list[dict[str, Any]], collected: BinaryIO, ids: Mapping[str, Id], info: Mapping[str, Any]
+) -> None:
+    """Write the COCO file of what :func:`write_records` has collected."""
+    categories = [{"id": number, "name": name} for name, number in ids.items()]
+    with path.open("wb") as file:
+        file.write(b'{"images":' + compact(images) + b',"annotations":[')
+        collected.seek(0)
+        shutil.copyfileobj(collected, file)
+        file.write(b'],"categories":' + compact(categories) + b',"info":' + compact(info) + b"}")
+
+
+def compact(value: Any) -> bytes:
+    """JSON without a blank."""
+    return json.dumps(value, separators=(",", ":")).encode("ascii")

@@ -188,15 +188,24 @@ def write_image(path: Path, pixels: npt.NDArray[Any]) -> None:
         ValueError: for another suffix, or float values in PNG.
     """
     with replacing(path) as partial:
-        if path.suffix == ".tif":
-            photometric = "rgb" if pixels.ndim == 3 else "minisblack"
-            tifffile.imwrite(partial, pixels, photometric=photometric, compression="zlib", metadata=None)
-        elif path.suffix == ".png" and pixels.dtype in (np.uint8, np.uint16):
-            partial.write_bytes(imagecodecs.png_encode(np.ascontiguousarray(pixels), level=PNG_LEVEL))
-        else:
-            raise ValueError(
-                f"cannot write {pixels.dtype} pixels as {path.name}; use .png for uint8 and uint16, else .tif"
-            )
+        put_image(partial, path.suffix, pixels)
+
+
+def put_image(path: Path, suffix: str, pixels: npt.NDArray[Any]) -> None:
+    """Write the bytes of an image, whatever the file is called; what a killed process leaves may be half of them.
+
+    Args:
+        path: of the file.
+        suffix: ``.png`` or ``.tif``, see :func:`write_image`.
+        pixels: ``(H, W)`` or ``(H, W, 3)``.
+    """
+    if suffix == ".tif":
+        photometric = "rgb" if pixels.ndim == 3 else "minisblack"
+        tifffile.imwrite(path, pixels, photometric=photometric, compression="zlib", metadata=None)
+    elif suffix == ".png" and pixels.dtype in (np.uint8, np.uint16):
+        path.write_bytes(imagecodecs.png_encode(np.ascontiguousarray(pixels), level=PNG_LEVEL))
+    else:
+        raise ValueError(f"cannot write {pixels.dtype} pixels as {suffix}; use .png for uint8 and uint16, else .tif")
 
 
 def _magic(source: Path | bytes, name: str) -> bytes:
