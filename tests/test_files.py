@@ -51,8 +51,17 @@ def test_a_folder_gets_its_name_when_all_of_it_is_on_the_disk(
 ) -> None:
     waited: list[str] = []
     fsync, sync = os.fsync, os.sync
-    monkeypatch.setattr(os, "fsync", lambda number: (waited.append("file"), fsync(number)))
-    monkeypatch.setattr(os, "sync", lambda: (waited.append("all"), sync()))
+
+    def one(number: int) -> None:
+        waited.append("file")
+        fsync(number)
+
+    def everything() -> None:
+        waited.append("all")
+        sync()
+
+    monkeypatch.setattr(os, "fsync", one)
+    monkeypatch.setattr(os, "sync", everything)
     rename = os.rename
 
     def renamed(source: Path, target: Path) -> None:

@@ -65,7 +65,7 @@ class InstanceDataModule(pl.LightningDataModule):
     ) -> None:
         super().__init__()
         self.annotations = annotations
-        own = load_splits(annotations.root, fold=fold, num_folds=num_folds, seed=seed)
+        own = load_splits(annotations.root, annotations.images, fold=fold, num_folds=num_folds, seed=seed)
         self.splits = own if splits is None else dict(splits)
         self.intensity = intensity
         self.augmentation = augmentation or Augmentation([256], 1333)

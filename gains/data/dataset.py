@@ -18,7 +18,7 @@ from gains.data.augmentation import Augmentation, Augmented
 from gains.data.index import Index, open_index
 from gains.data.sampler import Draw
 from gains.errors import InputError
-from gains.formats.coco import Id, number_ids
+from gains.formats.coco_ids import Id, number_ids
 from gains.images.files import read_image
 from gains.images.intensity import Intensity, known_values, to_unit_rgb, value_range
 from gains.images.options import MAX_PIXELS, ReadOptions

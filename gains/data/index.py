@@ -9,7 +9,7 @@ import hashlib
 import json
 import tempfile
 from array import array
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -17,16 +17,19 @@ import numpy as np
 import numpy.typing as npt
 from pycocotools import mask as coco_mask
 
-from gains.data.stream import top_level
 from gains.errors import InputError
 from gains.files import replacing_folder
-from gains.formats.coco import Id
+from gains.formats.coco_ids import Id
+from gains.formats.stream import top_level
 from gains.rle import RLE
 
 FOLDER = ".index"
 VERSION = 1
-ARRAYS = {"category": "q", "area": "d", "crowd": "b", "end": "q", "length": "q"}
-"""One value per annotation, and how it is kept while they are collected."""
+ARRAYS = ("category", "area", "crowd", "end", "length")
+"""What is kept of each annotation."""
+
+COLLECTED = {"category": "i", "area": "d", "crowd": "b", "length": "i", "image": "i", "height": "i", "width": "i"}
+"""What is collected of each annotation, and in how many bytes: with ten million of them each byte counts."""
 
 Array = npt.NDArray[Any]
 
@@ -122,66 +125,69 @@ def build(path: Path, fingerprint: str, folder: Path) -> None:
     Raises:
         InputError: if an annotation lacks something, or its image.
     """
-    images: list[dict[str, Any]] = []
-    categories: list[dict[str, Any]] = []
-    info: dict[str, Any] = {}
-    own = {name: array(kind) for name, kind in (ARRAYS | {"image": "q", "height": "q", "width": "q"}).items()}
+    kept: dict[str, Any] = {"images": [], "categories": [], "info": {}}
+    own = {name: array(kind) for name, kind in COLLECTED.items()}
     # Ids may be texts: each is numbered when it is first met.
     met: dict[str, dict[Id, int]] = {"image_id": {}, "category_id": {}}
-    with (folder / "text").open("wb") as text:
-        for key, value in top_level(path):
-            if key == "annotations":
-                try:
-                    _collect(value, own, met, text)
-                except (KeyError, TypeError, ValueError, OverflowError) as error:
-                    what = f"lacks {error}" if isinstance(error, KeyError) else f"is not as prepared ({error})"
-                    raise InputError(f"{path}: annotation {len(own['image']) + 1} {what}") from None
-            elif key == "images":
-                images.append(value)
-            elif key == "categories":
-                categories.append(value)
-            elif key == "info":
-                info = value
+    try:
+        with (folder / "text").open("wb") as text:
+            for key, value in top_level(path):
+                if key == "annotations":
+                    for annotation in value:
+                        _collect(path, annotation, own, met, text)
+                elif key in kept:
+                    kept[key] = list(value) if isinstance(value, Iterator) else value
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path} is damaged, or not written by gains prepare: {error}") from None
+    images, categories = kept["images"], kept["categories"]
     place = _places(path, images, met["image_id"], own)
     order = np.argsort(place, kind="stable")
     own_place = {entry["id"]: position for position, entry in enumerate(categories)}
     of_number = np.array([own_place.get(given, -1) for given in met["category_id"]], dtype=np.int64)
-    arrays = {name: np.asarray(own[name])[order] for name in ARRAYS}
-    arrays |= {"category": of_number[arrays["category"]]} if len(of_number) else {}
-    arrays["first"] = np.searchsorted(place[order], np.arange(len(images) + 1))
-    for name, values in arrays.items():
-        np.save(folder / f"{name}.npy", values)
-    about = {"version": VERSION, "fingerprint": fingerprint, "info": info, "images": images, "categories": categories}
+    np.save(folder / "first.npy", np.searchsorted(place, np.arange(len(images) + 1), sorter=order))
+    for name in ARRAYS:
+        values = np.cumsum(own["length"], dtype=np.int64) if name == "end" else np.asarray(own[name])
+        values = of_number[values] if name == "category" and len(of_number) else values
+        np.save(folder / f"{name}.npy", values[order])
+    about = {"version": VERSION, "fingerprint": fingerprint} | kept
     (folder / "about.json").write_text(json.dumps(about), encoding="utf-8")
 
 
 def _collect(
+    path: Path,
     annotation: Mapping[str, Any],
     own: "Mapping[str, array[Any]]",
     met: Mapping[str, dict[Id, int]],
     text: BinaryIO,
 ) -> None:
-    """Append an annotation to the arrays, its mask's text to a file, and its ids, if they are new, to those met."""
-    mask = annotation["segmentation"]
-    height, width = mask["size"]
-    counts = mask["counts"]
-    if isinstance(counts, list):
-        counts = coco_mask.frPyObjects(mask, height, width)["counts"]
-    packed = counts.encode("ascii") if isinstance(counts, str) else counts
-    ids = {name: annotation[name] for name in met}
-    values = {
-        "area": annotation["area"],
-        "crowd": bool(annotation.get("iscrowd", 0)),
-        "length": len(packed),
-        "end": len(packed) + (own["end"][-1] if own["end"] else 0),
-        "height": height,
-        "width": width,
-        "image": met["image_id"].setdefault(ids["image_id"], len(met["image_id"])),
-        "category": met["category_id"].setdefault(ids["category_id"], len(met["category_id"])),
-    }
-    text.write(packed)
-    for name, value in values.items():
-        own[name].append(value)
+    """Append an annotation to the arrays, its mask's text to a file, and its ids, if they are new, to those met.
+
+    Raises:
+        InputError: if it lacks something.
+    """
+    try:
+        mask = annotation["segmentation"]
+        height, width = mask["size"]
+        counts = mask["counts"]
+        if isinstance(counts, list):
+            counts = coco_mask.frPyObjects(mask, height, width)["counts"]
+        packed = counts.encode("ascii") if isinstance(counts, str) else counts
+        ids = {name: annotation[name] for name in met}
+        values = {
+            "area": annotation["area"],
+            "crowd": bool(annotation.get("iscrowd", 0)),
+            "length": len(packed),
+            "height": height,
+            "width": width,
+            "image": met["image_id"].setdefault(ids["image_id"], len(met["image_id"])),
+            "category": met["category_id"].setdefault(ids["category_id"], len(met["category_id"])),
+        }
+        text.write(packed)
+        for name, value in values.items():
+            own[name].append(value)
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        what = f"lacks {error}" if isinstance(error, KeyError) else f"is not as prepared ({error})"
+        raise InputError(f"{path}: annotation {len(own['image']) + 1} {what}") from None
 
 
 def _places(
@@ -200,14 +206,15 @@ def _places(
         return np.zeros(0, dtype=np.int64)
     of_number = np.array([position[given] for given in met], dtype=np.int64)
     place: npt.NDArray[np.int64] = of_number[np.asarray(own["image"])]
-    sizes = np.array([(entry["height"], entry["width"]) for entry in images], dtype=np.int64)[place]
-    found = np.stack([np.asarray(own["height"]), np.asarray(own["width"])], axis=1)
-    wrong = np.flatnonzero((sizes != found).any(axis=1))
-    if len(wrong):
-        row = int(wrong[0])
+    wrong = np.zeros(len(place), dtype=bool)
+    for side in ("height", "width"):
+        wrong |= np.array([entry[side] for entry in images], dtype=np.int64)[place] != np.asarray(own[side])
+    if wrong.any():
+        row = int(wrong.argmax())
+        image = images[place[row]]
         raise InputError(
-            f"{path}: annotation {row + 1} has a mask of {found[row, 0]}x{found[row, 1]} pixels, its image "
-            f"{images[place[row]]['file_name']} has {sizes[row, 0]}x{sizes[row, 1]}"
+            f"{path}: annotation {row + 1} has a mask of {own['height'][row]}x{own['width'][row]} pixels, its image "
+            f"{image['file_name']} has {image['height']}x{image['width']}"
         )
     return place
 

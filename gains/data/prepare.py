@@ -17,7 +17,7 @@ from gains.data.source import ImageRecord, Instance, Source
 from gains.data.splits import SPLITS, read_groups, split_by_ratio
 from gains.errors import InputError
 from gains.files import replacing_folder
-from gains.formats.coco import Id
+from gains.formats.coco_ids import Id
 from gains.images.files import put_image
 from gains.images.options import ReadOptions
 
@@ -156,18 +156,18 @@ def write_records(
             raise InputError(f"two images are called {record.name!r}; names without suffix must differ")
         sides[record.name] = record.split
         image = image_entry(record, len(images) + 1 if record.number is None else record.number)
-        # The folder gets its name when all of it is on the disk: waiting for each image would take longer than the rest.
+        # The folder gets its name when all of it is on the disk: to wait for each image takes longer than all else.
         put_image(folder / image["file_name"], Path(image["file_name"]).suffix, record.pixels)
         images.append(image)
         kept = [instance for instance in record.instances if instance.category in ids]
         if kept:
-            first = counts.total() + 1
             numbers = [ids[instance.category] for instance in kept]
+            of_image = enumerate(zip(numbers, annotation_entries(kept, record.name), strict=True), counts.total() + 1)
             entries = [
-                {"id": first + place, "image_id": image["id"], "category_id": number} | entry
-                for place, (number, entry) in enumerate(zip(numbers, annotation_entries(kept, record.name), strict=True))
+                {"id": count, "image_id": image["id"], "category_id": number} | entry
+                for count, (number, entry) in of_image
             ]
-            collected.write(b"," * (first > 1) + compact(entries)[1:-1])
+            collected.write(b"," * (counts.total() > 0) + compact(entries)[1:-1])
             counts.update(numbers)
     if not images:
         raise InputError("the source holds no images")
@@ -192,10 +192,11 @@ def annotation_entries(instances: Sequence[Instance], image: str) -> list[dict[s
     for mask in masks:
         if isinstance(mask["counts"], bytes):
             mask["counts"] = mask["counts"].decode("ascii")
-    areas, boxes = coco_mask.area(masks).tolist(), coco_mask.toBbox(masks).tolist()
+    areas = [int(coco_mask.area(mask)) for mask in masks]  # it takes at most 255 at once
     if 0 in areas:
         empty = instances[areas.index(0)]
         raise InputError(f"image {image!r} has an instance of {empty.category!r} without a pixel")
+    boxes = coco_mask.toBbox(masks).tolist()
     return [
         {"iscrowd": 0} | instance.extra | {"segmentation": mask, "area": area, "bbox": box}
         for instance, mask, area, box in zip(instances, masks, areas, boxes, strict=True)

@@ -137,7 +137,11 @@ def read_groups(path: Path, names: Sequence[str]) -> dict[str, str]:
 
 
 def load_splits(
-    root: Path, fold: int | None = None, num_folds: int = 5, seed: int | None = None
+    root: Path,
+    images: Mapping[str, Mapping[str, Any]],
+    fold: int | None = None,
+    num_folds: int = 5,
+    seed: int | None = None,
 ) -> dict[str, list[str]]:
     """The splits of a prepared folder.
 
@@ -146,6 +150,7 @@ def load_splits(
 
     Args:
         root: prepared folder.
+        images: entries of its images by name, see :attr:`gains.data.dataset.Annotations.images`.
         fold: None for the splits of ``splits.json``, else see :func:`split_by_fold`.
         num_folds: number of folds.
         seed: the configured seed; one that differs from the folder's is only warned about.
@@ -158,7 +163,6 @@ def load_splits(
     """
     path = root / "splits.json"
     stored = _read_json(path)
-    images = {Path(image["file_name"]).stem: image for image in _read_json(root / "annotations.json")["images"]}
     try:
         splits: dict[str, list[str]] = {split: list(stored[split]) for split in SPLITS}
         stored_seed, official = int(stored["seed"]), bool(stored["official"])

@@ -1,26 +1,25 @@
 """COCO instance annotations as the file has them, checked: the one reader behind ``prepare`` and ``score``."""
 
-import json
 import math
 import unicodedata
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from gains.errors import InputError
 from gains.formats.archives import check_relative
+from gains.formats.coco_ids import MOST_ID, Id, to_id
+from gains.formats.coco_lists import read_lists
 from gains.formats.coco_masks import to_rle
+from gains.formats.coco_store import CocoAnnotation, CocoAnnotations
 from gains.formats.faults import Faults
-from gains.rle import RLE
 
 # "group" is what prepare writes from a groups file, which alone decides the split.
 STANDARD_IMAGE = ("id", "file_name", "height", "width", "license", "flickr_url", "coco_url", "date_captured", "group")
 STANDARD_ANNOTATION = ("id", "image_id", "category_id", "segmentation", "area", "bbox")
 
-Id = int | str
-
-MOST_ID = 2**63
 MAX_PIXELS = 2**31
 """Masks of larger images do not fit the run lengths of COCO's tools."""
 
@@ -32,18 +31,6 @@ class CocoImage:
     file_name: str
     size: tuple[int, int]
     extra: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class CocoAnnotation:
-    """One annotated object: where it belongs, its mask, and what else its entry says."""
-
-    image: Id
-    category: str
-    mask: RLE
-    box: list[float] | None
-    crowd: bool
-    extra: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -60,26 +47,7 @@ class CocoFile:
     path: Path
     categories: dict[Id, str]
     images: dict[Id, CocoImage]
-    annotations: list[CocoAnnotation]
-
-    @property
-    def crowds(self) -> int:
-        """Number of annotations that are crowd regions, which nobody learns from."""
-        return sum(annotation.crowd for annotation in self.annotations)
-
-
-def load_json(path: Path) -> Any:
-    """Content of a json file.
-
-    Raises:
-        InputError: if it is not there or no JSON.
-    """
-    try:
-        return json.loads(path.read_bytes())
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is no JSON file: {error}") from None
+    annotations: CocoAnnotations
 
 
 def read_coco(path: Path, category: str | None = None) -> CocoFile:
@@ -95,20 +63,20 @@ def read_coco(path: Path, category: str | None = None) -> CocoFile:
     Raises:
         InputError: with everything that is wrong in it.
     """
-    lists = coco_lists(load_json(path), path)
+    lists = read_lists(path)
     faults = Faults(str(path))
-    categories = read_categories(lists["categories"], path, lists["annotations"], faults)
-    images = _images(lists["images"], path, faults)
+    categories = read_categories(lists.categories, path, lists.used, faults)
+    images = _images(lists.images, path, faults)
     # What belongs to an entry that is at fault itself would only repeat that.
-    at_fault = {to_id(entry.get("id")) for entry in lists["images"]} - images.keys()
+    at_fault = {to_id(entry.get("id")) for entry in lists.images} - images.keys()
     others = {number for number, name in categories.items() if category not in (None, name)}
-    annotations = []
-    for index, entry in enumerate(lists["annotations"]):
+    annotations = CocoAnnotations({number: image.size for number, image in images.items()})
+    for index, entry in enumerate(lists.annotations()):
         with faults.collected():
             unsound = to_id(entry.get("image_id")) in at_fault or not categories
             if not unsound and to_id(entry.get("category_id")) not in others:
                 where = f"{path}: {describe(entry, index, 'annotation')}"
-                annotations.append(_annotation(entry, where, images, categories))
+                annotations.add(_annotation(entry, where, images, categories))
     faults.check()
     return CocoFile(path, categories, images, annotations)
 
@@ -131,33 +99,10 @@ def _crowd(value: Any, where: str) -> int:
     return int(number)
 
 
-def number_ids(ids: Iterable[Id]) -> dict[Id, int]:
-    """A number for each id: itself, or, where it is text, one that no other has, in the order given."""
-    ids = list(ids)
-    numbers = [name for name in ids if isinstance(name, int)]
-    free = iter(range(max(numbers, default=0) + 1, max(numbers, default=0) + 1 + len(ids)))
-    return {name: name if isinstance(name, int) else next(free) for name in ids}
-
-
-def coco_lists(content: Any, path: Path) -> dict[str, list[dict[str, Any]]]:
-    """The three lists of a COCO file.
-
-    Raises:
-        InputError: if it does not have them, or they hold anything but objects.
-    """
-    for key in ("images", "annotations", "categories"):
-        if not isinstance(content, dict) or not isinstance(content.get(key), list):
-            raise InputError(f"{path} has no list {key!r}; a COCO file has images, annotations and categories")
-        if not all(isinstance(entry, dict) for entry in content[key]):
-            raise InputError(f"{path}: every entry of {key!r} must be an object")
-    result: dict[str, list[dict[str, Any]]] = content
-    return result
-
-
 def read_categories(
     entries: Sequence[Mapping[str, Any]],
     path: Path,
-    annotations: Sequence[Mapping[str, Any]] = (),
+    used: Collection[Id | None] = (),
     faults: Faults | None = None,
 ) -> dict[Id, str]:
     """Names by id, ascending; space around a name and the normal form of its accents do not matter.
@@ -165,14 +110,13 @@ def read_categories(
     Args:
         entries: of the list of categories.
         path: of the file, for errors.
-        annotations: of the file.
+        used: category ids of the annotations of the file.
         faults: collect what is wrong; None refuses it.
 
     Raises:
         InputError: if there are none, one lacks its id, or two have one id or one name.
     """
     collected = faults or Faults(str(path))
-    used = {to_id(entry.get("category_id")) for entry in annotations}
     above = [(entry.get("supercategory"), entry.get("name")) for entry in entries]
     parents = {parent for parent, name in above if isinstance(parent, str) and parent != name}
     names: dict[Id, str] = {}
@@ -190,7 +134,7 @@ def read_categories(
                     f"{path}: two categories are called {name!r}; categories must differ in id and in name"
                 )
     if not entries:
-        collected.found.append(f"{path} declares no categories; at least one is needed")
+        collected.add(f"{path} declares no categories; at least one is needed")
     if faults is None:
         collected.check()
     return dict(sorted(names.items(), key=lambda item: (isinstance(item[0], str), item[0])))
@@ -251,17 +195,6 @@ def file_name(name: str) -> str:
     return unicodedata.normalize("NFC", name.replace("\\", "/"))
 
 
-def to_id(value: Any) -> Id | None:
-    """An id as a whole number where it can be read as one, else as text; None for what is no id."""
-    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-        return None
-    if isinstance(value, str):
-        return int(value) if value.isdecimal() and len(value) < 19 else value or None
-    if isinstance(value, int):
-        return value if abs(value) < MOST_ID else None
-    return int(value) if math.isfinite(value) and value == int(value) else None
-
-
 def describe(entry: Any, index: int, kind: str) -> str:
     """What an error calls an entry."""
     if not isinstance(entry, dict):
@@ -283,7 +216,7 @@ def place(entry: Any, where: str, images: Mapping[Any, Any], categories: Mapping
             raise InputError(f"{where} has no {key}")
         number = to_id(entry[key])
         if number not in known:
-            some = ", ".join(str(value) for value in list(known)[:5]) + (", ..." if len(known) > 5 else "")
+            some = ", ".join(str(value) for value in islice(known, 5)) + (", ..." if len(known) > 5 else "")
             raise InputError(f"{where} has {key} {entry[key]!r}, which is not declared; declared are {some or 'none'}")
         found.append(number)
     return found[0], found[1]

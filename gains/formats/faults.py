@@ -18,15 +18,22 @@ class Faults:
 
     def __init__(self, owner: str) -> None:
         self.owner = owner
-        self.found: list[str] = []
+        self.count = 0
+        self.shown: list[str] = []
+
+    def add(self, fault: str) -> None:
+        """Note a fault; the text of the first ten is kept."""
+        self.count += 1
+        if self.count <= SHOWN:
+            self.shown.append(fault)
 
     @contextmanager
     def collected(self) -> Iterator[None]:
-        """Keep an ``InputError`` raised inside instead of ending with it."""
+        """Note an ``InputError`` raised inside instead of ending with it."""
         try:
             yield
         except InputError as error:
-            self.found.append(str(error))
+            self.add(str(error))
 
     def check(self) -> None:
         """Refuse the file if anything was wrong.
@@ -34,9 +41,8 @@ class Faults:
         Raises:
             InputError: the fault, or the first ten and how many more there are.
         """
-        if len(self.found) == 1:
-            raise InputError(self.found[0])
-        if self.found:
-            shown = self.found[:SHOWN]
-            more = [f"... and {len(self.found) - SHOWN} more"] if len(self.found) > SHOWN else []
-            raise InputError("\n  ".join([f"{self.owner} has {len(self.found)} faults:", *shown, *more]))
+        if self.count == 1:
+            raise InputError(self.shown[0])
+        if self.count:
+            more = [f"... and {self.count - SHOWN} more"] if self.count > SHOWN else []
+            raise InputError("\n  ".join([f"{self.owner} has {self.count} faults:", *self.shown, *more]))

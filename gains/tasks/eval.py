@@ -84,7 +84,7 @@ def evaluated_splits(recipe: Recipe, annotations: Annotations, config: DictConfi
     if config.split_from not in ("checkpoint", "dataset"):
         raise InputError(f"split_from={config.split_from} is unknown; use checkpoint or dataset")
     settings = division(config.dataset)
-    splits = load_splits(annotations.root, settings["fold"], settings["num_folds"], settings["seed"])
+    splits = load_splits(annotations.root, annotations.images, **settings)
     if config.split_from == "dataset" or recipe.data is None:
         return splits
     if recipe.data.annotations == annotations.fingerprint():

@@ -15,7 +15,7 @@ from gains.data.datamodule import InstanceDataModule
 from gains.data.dataset import Annotations
 from gains.drawing import Picture, anomaly_figure, save_image
 from gains.drawing.compared import comparison_figure
-from gains.formats.coco import Id
+from gains.formats.coco_ids import Id
 from gains.images.intensity import to_shown
 from gains.models.gains import GAInSMaskBranch
 from gains.models.parts.roi.masks import paste_maps

@@ -178,3 +178,11 @@ def test_images_without_any_object_are_prepared_and_said(tmp_path: Path, records
     [note] = prepare(Records(bare), tmp_path / "out", seed=1).notes
     assert "no image has an annotation" in note
     assert prepare(Records(records), tmp_path / "some", seed=1).notes == []
+
+
+def test_images_of_more_objects_than_pycocotools_measures_at_once(tmp_path: Path, masks: Any, pixels: Any) -> None:
+    crowded = ImageRecord("crowded", pixels, [Instance("cell", encode_mask(masks[place % 2])) for place in range(300)])
+    prepare(Records([crowded]), tmp_path / "out", seed=1, ratios=(1, 0, 0))
+    entries = json.loads((tmp_path / "out" / "annotations.json").read_text())["annotations"]
+    assert [entry["id"] for entry in entries] == list(range(1, 301))
+    assert [entry["area"] for entry in entries] == [int(masks[place % 2].sum()) for place in range(300)]

@@ -152,10 +152,11 @@ def test_missing_groups_file_is_named(tmp_path: Path) -> None:
         read_groups(tmp_path / "groups.csv", ["a"])
 
 
+IMAGES = {name: {"group": name[:8]} for name in NAMES}
+
+
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    images = [{"file_name": f"{name}.png", "group": name[:8]} for name in NAMES]
-    (tmp_path / "annotations.json").write_text(json.dumps({"images": images}))
     stored = {"seed": 3, "ratios": [6, 2, 2], "official": False} | split_by_ratio(NAMES, 3, [6, 2, 2])
     (tmp_path / "splits.json").write_text(json.dumps(stored))
     return tmp_path
@@ -163,12 +164,12 @@ def root(tmp_path: Path) -> Path:
 
 def test_stored_splits_rule_over_the_configured_seed(root: Path) -> None:
     with pytest.warns(UserWarning, match="made with seed 3"):
-        assert load_splits(root, seed=4) == split_by_ratio(NAMES, 3, [6, 2, 2])
+        assert load_splits(root, IMAGES, seed=4) == split_by_ratio(NAMES, 3, [6, 2, 2])
 
 
 def test_stored_seed_and_groups_divide_the_folds(root: Path) -> None:
     groups = {name: name[:8] for name in NAMES}
-    assert load_splits(root, fold=1, num_folds=4, seed=3) == split_by_fold(NAMES, 3, 1, 4, groups)
+    assert load_splits(root, IMAGES, fold=1, num_folds=4, seed=3) == split_by_fold(NAMES, 3, 1, 4, groups)
 
 
 @pytest.mark.parametrize(
@@ -183,16 +184,16 @@ def test_edited_splits_that_leak_or_lie_are_refused(root: Path, change: dict[str
     path = root / "splits.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
     with pytest.raises(InputError, match=message) as caught:
-        load_splits(root)
+        load_splits(root, IMAGES)
     assert str(path) in str(caught.value)
 
 
 @pytest.mark.parametrize(("fold", "num_folds"), [(5, 5), (-1, 5), (0, 2)])
 def test_fold_out_of_range_is_refused(root: Path, fold: int, num_folds: int) -> None:
     with pytest.raises(InputError, match=r"dataset\.(fold|num_folds)"):
-        load_splits(root, fold=fold, num_folds=num_folds)
+        load_splits(root, IMAGES, fold=fold, num_folds=num_folds)
 
 
 def test_unprepared_folder_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="prepare the data first"):
-        load_splits(tmp_path)
+        load_splits(tmp_path, IMAGES)

@@ -110,10 +110,10 @@ def test_crowds_alone_teach_nothing_unless_they_are_objects(tmp_path: Path) -> N
     path = write(tmp_path, coco)
     source = Coco(path)
     assert "dataset.crowd=instances" in source.reading.notes.lines()[0]
-    assert source.instances[1][0].extra["iscrowd"] == 1
+    assert source.instances(1)[0].extra["iscrowd"] == 1
     taken = Coco(path, crowd="instances")
     assert taken.reading.notes.lines() == []
-    assert taken.instances[1][0].extra["iscrowd"] == 0
+    assert taken.instances(1)[0].extra["iscrowd"] == 0
     assert "crowd regions" in read_ground_truth(path).notes[0]
 
 

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import Literal
+from typing import Any, Literal
 
 from gains.data.source import ImageRecord, Instance, read_each
 from gains.errors import InputError
 from gains.formats.archives import FolderFiles, ZipFiles, open_files, unique_names
-from gains.formats.coco import CocoFile, Id, file_name, read_coco
+from gains.formats.coco import CocoFile, file_name, read_coco
+from gains.formats.coco_ids import Id
 from gains.formats.faults import Faults
 from gains.images.files import check_size, read_image
 from gains.images.options import ReadOptions
@@ -44,17 +45,16 @@ class Coco:
         check_file_names(self.coco)
         self.categories = list(self.coco.categories.values())
         self.category_ids = list(self.coco.categories)
-        self.instances: dict[Id, list[Instance]] = {image: [] for image in self.coco.images}
-        for annotation in self.coco.annotations:
-            extra = annotation.extra | ({"iscrowd": 0} if crowd == "instances" else {})
-            self.instances[annotation.image].append(Instance(annotation.category, annotation.mask, extra))
+        self.instead: dict[str, Any] = {"iscrowd": 0} if crowd == "instances" else {}
         for remark in remarks(self.coco, crowd):
             self.reading.notes.add(str(self.path), remark)
         beside = self.path.parent / "images"
         place = images or (beside if beside.is_dir() else self.path.parent)
         self.files = open_files(place, "dataset.images", self.reading.max_pixels)
+        self.by_name: dict[str, str] = {}
         self.by_basename: dict[str, list[str]] = {}
         for name in self.files.names:
+            self.by_name.setdefault(file_name(name), name)
             self.by_basename.setdefault(PurePosixPath(file_name(name)).name, []).append(name)
 
     def __len__(self) -> int:
@@ -64,6 +64,11 @@ class Coco:
         names = unique_names([image.file_name for image in self.coco.images.values()])
         yield from read_each(zip(names, self.coco.images, strict=True), self._record, str(self.path))
 
+    def instances(self, image: Id) -> list[Instance]:
+        """Those of an image."""
+        found = self.coco.annotations.of(image)
+        return [Instance(each.category, each.mask, each.extra | self.instead) for each in found]
+
     def _record(self, each: tuple[str, Id]) -> ImageRecord:
         name, called = each
         image = self.coco.images[called]
@@ -71,14 +76,13 @@ class Coco:
         where = self.files.where(file)
         pixels = read_image(self.files.source(file), self.reading, where)
         check_size(pixels.shape, image.size, where, str(self.path), self.reading)
-        return ImageRecord(name, pixels, self.instances[called], extra=image.extra, number=called)
+        return ImageRecord(name, pixels, self.instances(called), extra=image.extra, number=called)
 
     def _find(self, wanted: str) -> str:
         """The image file of an entry, by its whole name or by the last part of it."""
+        if wanted in self.by_name:
+            return self.by_name[wanted]
         candidates = self.by_basename.get(PurePosixPath(wanted).name, [])
-        for candidate in candidates:
-            if file_name(candidate) == wanted:
-                return candidate
         if len(candidates) == 1:
             return candidates[0]
         raise InputError(
@@ -100,7 +104,7 @@ def check_file_names(coco: CocoFile) -> None:
     for numbers in sharing.values():
         if len(numbers) > 1:
             files = " and ".join(dict.fromkeys(coco.images[number].file_name for number in numbers))
-            faults.found.append(
+            faults.add(
                 f"{coco.path}: images {', '.join(map(str, numbers))} are all called {files}; give each a file whose "
                 "name differs not in its suffix alone"
             )
@@ -127,14 +131,14 @@ def annotation_file(source: str | Path | None) -> Path:
 
 def remarks(coco: CocoFile, crowd: str | None) -> list[str]:
     """What is said of a file that teaches less than it seems: no annotations, crowd regions, repeated objects."""
-    said, count = [], len(coco.annotations)
-    if coco.crowds and crowd is None:
-        share = f"all its {count}" if coco.crowds == count else f"{coco.crowds} of its {count}"
+    said, count, crowds = [], len(coco.annotations), coco.annotations.crowds
+    if crowds and crowd is None:
+        share = f"all its {count}" if crowds == count else f"{crowds} of its {count}"
         said.append(
             f"{share} annotations are crowd regions (iscrowd 1), which nobody learns from; if they are single objects, "
             "dataset.crowd=instances takes them so"
         )
-    repeated = count - len({(each.image, each.category, str(each.mask["counts"])) for each in coco.annotations})
+    repeated = coco.annotations.repeated()
     if repeated:
         said.append(f"{repeated} of its {count} annotations repeat another: same image, category and mask")
     return said

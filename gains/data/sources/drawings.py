@@ -126,7 +126,7 @@ class Drawings:
                     raise InputError(f"{self.image_files.where(picture)} has {count} of drawn objects; it needs one")
                 pairs.append((picture, files[0]))
         for stem in by_stem.keys() - used:
-            faults.found.append(f"{self.files.where(by_stem[stem][0])} has no image of the same name")
+            faults.add(f"{self.files.where(by_stem[stem][0])} has no image of the same name")
         faults.check()
         return pairs
 

@@ -9,19 +9,16 @@ import numpy as np
 
 from gains.errors import InputError
 from gains.formats.coco import (
-    Id,
-    coco_lists,
     describe,
     is_number,
-    load_json,
     new_image_id,
-    number_ids,
     place,
     read_box,
     read_categories,
     read_coco,
-    to_id,
 )
+from gains.formats.coco_ids import Id, number_ids, to_id
+from gains.formats.coco_lists import coco_lists, load_json
 from gains.formats.coco_masks import to_rle
 from gains.formats.faults import Faults
 from gains.metrics.sources.sets import GroundTruth, ImageNames, InstanceSet, Predictions, evaluated_labels, name_of_page
@@ -54,7 +51,7 @@ def coco_truth(path: Path, category: str | None, crowd: str | None = None) -> Gr
             sets[ids[each.image]].add(
                 each.mask, labels[each.category], each.box, iscrowd=int(each.crowd and crowd is None)
             )
-    every = coco.annotations and coco.crowds == len(coco.annotations) and crowd is None
+    every = 0 < len(coco.annotations) == coco.annotations.crowds and crowd is None
     said = "are crowd regions (iscrowd 1): nothing is left to be found; crowd=instances takes them as objects"
     notes = [f"all annotations of {path} {said}"] if every else []
     return GroundTruth(path, coco.categories, labels, names, sizes, sets, ids, notes, category is not None)

@@ -75,9 +75,7 @@ def label_files(folder: Path) -> dict[str, Path]:
         keys = {name[: -len(SEG_ENDING)] for name in segs}
         for name in files:
             if _image_name(name) not in keys:
-                faults.found.append(
-                    f"{folder / name} has no _seg.npy file beside it, as others have; add it, or move it away"
-                )
+                faults.add(f"{folder / name} has no _seg.npy file beside it, as others have; add it, or move it away")
     faults.check()
     for name in segs:
         _check_beside(named.setdefault(name[: -len(SEG_ENDING)], folder / name), folder / name)

@@ -8,7 +8,8 @@ from typing import Any
 from pycocotools import mask as coco_mask
 
 from gains.errors import InputError
-from gains.formats.coco import Id, file_name, to_id
+from gains.formats.coco import file_name
+from gains.formats.coco_ids import Id, to_id
 from gains.images.listing import page_stem
 from gains.rle import RLE
 

@@ -5,36 +5,44 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
-from gains.errors import InputError
-
 CHUNK = 1 << 20
 """Characters read at a time."""
+
+MARGIN = 16
+"""Before the end of a chunk, where what looks damaged may only be cut."""
 
 BLANK = " \t\n\r"
 
 
 def top_level(path: Path) -> Iterator[tuple[str, Any]]:
-    """What a JSON object holds, in the order of the file.
+    """What a JSON object holds, in the order of the file, in any of the encodings that JSON may have.
 
     Yields:
-        Each key with its value; of a list, the key with each entry.
+        Each key with its value; of a list an iterator of its entries, which ends when the next key is asked for.
 
     Raises:
-        InputError: if it is no JSON object, or damaged.
+        ValueError: if it is no JSON object, or damaged; also from an iterator of entries.
+        RecursionError: if something in it is too deep.
+        OSError: if it cannot be read.
     """
-    with path.open(encoding="utf-8") as file:
+    with path.open("rb") as start:
+        encoding = json.detect_encoding(start.read(4))
+    with path.open(encoding=encoding, errors="surrogatepass", newline="") as file:
         reader = _Reader(file)
-        try:
-            for _ in reader.members("{", "}"):
-                name = reader.value()
-                reader.expect(":")
-                if reader.peek() == "[":
-                    for _ in reader.members("[", "]"):
-                        yield name, reader.value()
-                else:
-                    yield name, reader.value()
-        except (ValueError, RecursionError) as error:
-            raise InputError(f"{path} is damaged, or not written by gains prepare: {error}") from None
+        for _ in reader.members("{", "}"):
+            name = reader.value()
+            if not isinstance(name, str):
+                raise ValueError(f"{name!r} is the name of a member, which must be text")
+            reader.expect(":")
+            if reader.peek() == "[":
+                entries = reader.entries()
+                yield name, entries
+                for _ in entries:
+                    pass
+            else:
+                yield name, reader.value()
+        if reader.peek():
+            raise ValueError("more follows after the end of the object")
 
 
 class _Reader:
@@ -89,14 +97,20 @@ class _Reader:
                 return
             self.expect(",")
 
+    def entries(self) -> Iterator[Any]:
+        """What the list holds that begins here."""
+        for _ in self.members("[", "]"):
+            yield self.value()
+
     def value(self) -> Any:
         """The value that begins here, and go past it."""
         self.peek()
         while True:
             try:
                 found, end = self.decoder.raw_decode(self.text, self.place)
-            except json.JSONDecodeError:
-                if not self.more():
+            except json.JSONDecodeError as error:
+                cut = error.pos + MARGIN > len(self.text) or error.msg.startswith("Unterminated string")
+                if not cut or not self.more():
                     raise
                 continue
             # A number at the end of the chunk may go on behind it, be it after "1." or "1e-".
