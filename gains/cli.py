@@ -104,7 +104,7 @@ def configure_and_run(command: str, typed: list[str]) -> None:
     except RunFailed as error:
         print(f"gains {command}: {error}", file=sys.stderr)
         raise SystemExit(1) from None
-    except (HydraException, OmegaConfBaseException, ValueError, OSError) as error:
+    except (HydraException, OmegaConfBaseException, RuntimeError, ValueError, OSError) as error:
         if begun or os.environ.get("GAINS_DEBUG") == "1":
             raise
         refuse(command, misread(error, command, words))

@@ -26,7 +26,12 @@ FAST = [
     "num_workers=0",
     "logger=csv",
 ]
-PLUGINS = {"basic": "hydra", "local": "submitit", "processes": "hydra_plugins.hydra_joblib_launcher"}
+PLUGINS = {
+    "basic": "hydra",
+    "local": "submitit",
+    "processes": "hydra_plugins.hydra_joblib_launcher",
+    "ray": "hydra_plugins.hydra_ray_launcher",
+}
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +57,16 @@ def test_a_failed_run_stops_nobody_and_says_why(data: Path, tmp_path: Path, laun
     assert "Traceback" not in done.stderr
     assert (tmp_path / "sweep" / "1" / "results.json").is_file()
     assert not (tmp_path / "sweep" / "1" / FAILURE).exists()
+
+
+def test_a_launcher_that_is_not_installed_is_one_line(tmp_path: Path) -> None:
+    launcher = "hydra.launcher._target_=hydra_plugins.nobody.NoLauncher"
+    said = gains(tmp_path, "train", "-m", "seed=1,2", "hydra/launcher=basic", launcher, status=2)
+    assert (
+        said
+        == "gains train: hydra/launcher=basic needs a package that is not installed; docs/scaling.md names its extra\n"
+    )
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_methods_are_those_of_the_papers_table() -> None:
