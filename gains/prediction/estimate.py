@@ -6,36 +6,36 @@ summed over the area that it sees, each weighted by how far its score is above t
 lets many fragments pass at a wrong scale) and by how near its size is to the learned one. (Counts alone favour
 fragments of enlarged objects, areas alone a clump of small ones that looks like one large one; scores are lower for
 both.) The diameter is the median of what is found at the best scale, and found again where that leads.
+
+Small images are looked at whole. Of large ones a single small crop at each scale tells which may be right; only then
+is it known how many tiles the prediction takes, and a share of them is spent on closer looks at the likely scales.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from gains.arrays import FloatArray, IntArray
 from gains.errors import InputError
-from gains.images.intensity import Intensity
-from gains.images.notes import Notes
 from gains.images.raster import Raster
-from gains.masks import equivalent_diameter
+from gains.prediction.looks import Image, Look, Looker
 from gains.prediction.scale import MAX_TILE, MIN_TILE, Training
-from gains.prediction.tiles import network_tiles, read, value_limits
-from gains.prediction.tiling import EDGE, TileGrid
+from gains.prediction.tiles import value_limits
+from gains.prediction.tiling import TileGrid
 
 MOST_IMAGES = 8
 MOST_TILES = 8
 """At each scale."""
 
 LARGE = 2048
-"""Pixels: of images with a longer side only every thirtieth tile is looked at, at each of three scales or more."""
+"""Pixels: where an image has a longer side, the first pass is kept short beside the prediction."""
 
-MOST_CANDIDATES = 16
-"""Tiles of an image of which those with most contrast are looked at."""
+SHARE = 0.08
+"""Of the network's work for the prediction of large images, that the first pass may take."""
+
+LIKELY = 0.25
+"""Share of the best evidence with which a scale gets a closer look."""
 
 FARTHEST = 3
 """Scales go from an eighth to eight times that of training."""
@@ -43,20 +43,11 @@ FARTHEST = 3
 FEWEST_ACROSS = 1.5
 """Objects that fit side by side into an image: at a smaller scale the image itself looks like one."""
 
-WHOLE_IMAGE = 0.9
-"""Share of an image's width and height above which a detection is the image itself, on the padding around it."""
-
 NEARLY = 0.8
 """Share of the best evidence with which a scale nearer to that of training is preferred."""
 
 SAME = 1.25
 """Objects within this factor of the learned size are left as they are."""
-
-LEAST_SPREAD = math.log(1.25)
-"""Of the learned sizes, as standard deviation of the logarithm: networks find what is a little larger or smaller."""
-
-LEAST_SHOWN = 0.25
-"""Share of objects of a size that a tile shows whole, below which none stands for more others."""
 
 ENOUGH = 3
 """Objects that an estimate needs, to be one."""
@@ -68,8 +59,6 @@ UNKNOWN = (
 
 SURE, FAIRLY_SURE = 0.1, 0.25
 """Relative standard errors of the diameter, below which an estimate is called so."""
-
-Detect = Callable[[list[Tensor]], list[dict[str, Any]]]
 
 
 @dataclass(frozen=True)
@@ -85,117 +74,108 @@ class Estimate:
     text: str
 
 
-@dataclass(frozen=True)
-class Look:
-    """What the network finds at one scale.
-
-    Attributes:
-        factor: network pixels for a pixel of the images.
-        evidence: for this scale, per pixel of the images; 0 for none.
-        diameters: ``(N,)`` of the objects that are not cut, in pixels of the images.
-        weights: ``(N,)`` of each: large objects are cut more often.
-    """
-
-    factor: float
-    evidence: float
-    diameters: FloatArray
-    weights: FloatArray
-
-    @property
-    def diameter(self) -> float:
-        """Weighted median; NaN of none."""
-        if len(self.diameters) == 0:
-            return math.nan
-        order = np.argsort(self.diameters)
-        running = np.cumsum(self.weights[order])
-        return float(self.diameters[order][np.searchsorted(running, running[-1] / 2)])
-
-    @property
-    def error(self) -> float:
-        """Relative standard error of the median."""
-        spread = float(np.std(np.log(self.diameters))) if len(self.diameters) > 1 else math.inf
-        return 1.25 * spread / math.sqrt(max(len(self.diameters), 1))
-
-
 class FirstPass:
     """The looks at some images.
 
     Args:
-        detect: the network, for a batch of tiles.
+        looker: looks at crops of them.
         rasters: images; those that cannot be read are left out.
         training: what the network learned from; its sizes are known.
-        label: of the typical category.
-        threshold: score from which an object counts.
-        intensity: which pixel values become 0 and 1.
-        batch_size: tiles that go through the network together.
+
+    Attributes:
+        large: whether an image is, so that the first pass is to be short.
+        side: of a crop in network pixels.
+        cost: network's work so far, in tiles of the prediction.
     """
 
-    def __init__(
-        self,
-        detect: Detect,
-        rasters: Sequence[Raster],
-        training: Training,
-        label: int,
-        threshold: float,
-        intensity: Intensity,
-        batch_size: int,
-    ) -> None:
-        assert training.diameters is not None
-        assert training.network_side is not None
-        self.detect = detect
+    def __init__(self, looker: Looker, rasters: Sequence[Raster], training: Training) -> None:
+        self.looker = looker
         self.training = training
-        self.low, self.median, self.high = training.diameters
-        self.network_side = training.network_side
-        self.label = label
-        self.threshold = threshold
-        self.intensity = intensity
-        self.batch_size = batch_size
-        self.images: list[tuple[Raster, tuple[float, float]]] = []
+        self.median, self.network_side = looker.median, looker.network_side
+        self.images: list[Image] = []
         for raster in rasters[:MOST_IMAGES]:
             try:
-                self.images.append((raster, value_limits(raster, intensity)))
+                self.images.append((raster, value_limits(raster, looker.intensity)))
             except InputError:
                 continue
+        self.large = any(max(raster.size) > LARGE for raster, _ in self.images)
+        self.side = looker.small_side if self.large else self.network_side
+        self.cost = 0.0
+        self.looks: dict[int, Look] = {}
 
+    @property
     def usual(self) -> float:
         """Network pixels for a pixel of a typical image, where it is shown as in training."""
         sides = [min(min(raster.size), self.training.side) for raster, _ in self.images]
         return self.network_side / float(np.median(sides))
 
-    def tiles(self, side: int) -> int:
-        """How many of that side are looked at: a coarser look sees as much in fewer."""
-        if max(max(raster.size) for raster, _ in self.images) <= LARGE:
-            return MOST_TILES
-        side = max(side, self.training.side)
-        usual = sum(len(TileGrid.covering(raster.size, side, side // 4)) for raster, _ in self.images)
-        return min(max(usual // 30, 1), MOST_TILES)
-
     def __call__(self) -> Estimate:
         """Look at scale after scale, and decide."""
         if not self.images:
             return Estimate(None, "")
-        usual = self.usual()
-        looks: dict[int, Look] = {}
-        ahead = [0, -1, 1]
-        while ahead:
-            looks |= {step: self.look(usual * 2.0**step) for step in ahead}
-            best = max(looks, key=lambda step: looks[step].evidence)
-            nothing = looks[best].evidence == 0
-            ahead = [step for step in (min(looks) - 1, max(looks) + 1) if nothing or abs(step - best) == 1]
-            ahead = [step for step in ahead if abs(step) <= FARTHEST]
+        with self.looker.glancing(self.side):
+            return self.decide()
+
+    def decide(self) -> Estimate:
+        """What the looks lead to; the network is made ready for them."""
+        self.climb()
+        if self.large:
+            self.look_closer()
+            self.climb()
+        looks, best = self.looks, self.best
         good = [step for step in looks if looks[step].evidence >= NEARLY * looks[best].evidence]
         chosen = looks[min(good, key=abs)]
+        while 0 < len(chosen.diameters) < ENOUGH and chosen.crops < MOST_TILES:
+            chosen = self.look(chosen, 1)
         if len(chosen.diameters) < ENOUGH:
             return Estimate(
                 None, f"{len(chosen.diameters)} objects in {self.seen} are too few to tell how large they are"
             )
         fitting = self.median / chosen.diameter
         if abs(math.log2(fitting / chosen.factor)) > 0.25:
-            again = self.look(fitting)
+            again = self.look(nothing_at(fitting), chosen.crops)
             chosen = again if len(again.diameters) >= ENOUGH and again.evidence >= NEARLY * chosen.evidence else chosen
         others = [looks[step] for step in good if len(looks[step].diameters)]
         agree = all(1 / 1.5 < other.diameter / chosen.diameter < 1.5 for other in others)
-        return self.told(chosen, usual, agree)
+        return self.told(chosen, self.usual, agree)
+
+    @property
+    def best(self) -> int:
+        """The scale with most evidence, in steps of a factor of two from that of training."""
+        return max(self.looks, key=lambda step: self.looks[step].evidence)
+
+    def climb(self) -> None:
+        """Look at further scales until there are some beyond the best one on both sides."""
+        crops = 1 if self.large else -(-MOST_TILES // len(self.images))
+        ahead = [step for step in (0, -1, 1) if step not in self.looks]
+        while ahead:
+            for step in ahead:
+                self.looks[step] = self.look(nothing_at(self.usual * 2.0**step), crops)
+            best = self.best
+            nothing = self.looks[best].evidence == 0
+            ahead = [step for step in (min(self.looks) - 1, max(self.looks) + 1) if nothing or abs(step - best) == 1]
+            ahead = [step for step in ahead if abs(step) <= FARTHEST]
+
+    def look_closer(self) -> None:
+        """Show the network more crops at the scales in question, as many as the prediction at the best one allows."""
+        looks, best = self.looks, self.best
+        nothing = looks[best].evidence == 0
+        likely = [step for step in looks if nothing or looks[step].evidence >= LIKELY * looks[best].evidence]
+        left = SHARE * self.prediction(self.usual if nothing else looks[best].factor) - self.cost
+        # One more look may follow, at the size that was found.
+        crops = int(left / self.crop_cost / len(self.images) / (len(likely) + 1))
+        for step in likely:
+            looks[step] = self.look(looks[step], min(crops, MOST_TILES - 1))
+
+    def prediction(self, factor: float) -> int:
+        """Tiles that the images take at a scale."""
+        side = min(max(round(self.network_side / factor), MIN_TILE), MAX_TILE)
+        return sum(len(TileGrid.covering(raster.size, side, side // 4, square=True)) for raster, _ in self.images)
+
+    @property
+    def crop_cost(self) -> float:
+        """Of one crop, in tiles of the prediction."""
+        return (self.side / self.network_side) ** 2
 
     @property
     def seen(self) -> str:
@@ -223,65 +203,16 @@ class FirstPass:
             brought = f"brought as near to the {self.median:.0f} network pixels of training as tiles of {side} allow"
         return Estimate(diameter, text + brought)
 
-    def look(self, factor: float) -> Look:
-        """Show the network some tiles at a scale of that many network pixels for a pixel of the images."""
-        side = round(self.network_side / factor)
+    def look(self, look: Look, crops: int) -> Look:
+        """The look with further crops of each image, if there can be any at its scale."""
+        side = round(self.network_side / look.factor)
         shortest = float(np.median([min(raster.size) for raster, _ in self.images]))
-        if not MIN_TILE <= side <= MAX_TILE or shortest * factor < FEWEST_ACROSS * self.median:
-            return Look(factor, 0.0, np.zeros(0), np.zeros(0))
-        each = -(-self.tiles(side) // len(self.images))
-        entries: list[tuple[Raster, IntArray, Tensor]] = []
-        for raster, limits in self.images:
-            boxes = busiest(raster, side, each, self.intensity)
-            tiles = network_tiles(raster, boxes, (side, side), self.intensity, Notes(), limits)
-            entries += [(raster, box, tile) for box, tile in zip(boxes, tiles, strict=True)]
-        evidence, area = 0.0, 0
-        diameters, weights = [], []
-        for start in range(0, len(entries), self.batch_size):
-            batch = entries[start : start + self.batch_size]
-            for (raster, box, _), found in zip(batch, self.detect([tile for *_, tile in batch]), strict=True):
-                own, sizes, weight = self.measure(found, box, raster.size, factor)
-                evidence, area = evidence + own, area + int((box[2] - box[0]) * (box[3] - box[1]))
-                diameters.append(sizes)
-                weights.append(weight)
-        return Look(factor, evidence / area, np.concatenate(diameters), np.concatenate(weights))
-
-    def measure(
-        self, found: dict[str, Any], box: IntArray, size: tuple[int, int], factor: float
-    ) -> tuple[float, FloatArray, FloatArray]:
-        """Evidence of one tile, diameters of the objects that it does not cut, and their weights."""
-        kept = torch.nonzero((found["labels"] == self.label) & (found["scores"] >= self.threshold))[:, 0].tolist()
-        masks = found["masks"].paste().select(kept)
-        areas = masks.areas().cpu().numpy()
-        diameters = equivalent_diameter(areas)
-        spread = max(math.log(self.high / self.low) / 3.29, LEAST_SPREAD)
-        with np.errstate(divide="ignore"):
-            fit = np.exp(-((np.log(diameters * factor / self.median) / spread) ** 2) / 2)
-        scores = found["scores"].double().cpu().numpy()[kept]
-        boxes = masks.boxes.numpy() + np.tile(box[:2], 2)
-        margin = max(EDGE, math.ceil(EDGE / factor))
-        inner = np.array([box[0] > 0, box[1] > 0, box[2] < size[1], box[3] < size[0]])
-        room = np.concatenate([boxes[:, :2] - box[:2], box[2:] - boxes[:, 2:]], axis=1)
-        is_object = (areas > 0) & ((boxes[:, 2:] - boxes[:, :2]) < WHOLE_IMAGE * np.array(size[::-1])).any(axis=1)
-        whole = is_object & ~(inner & (room < margin)).any(axis=1)
-        # Of objects of this extent the share that lies in the tile whole, where the image goes on.
-        extent = (boxes[:, 2:] - boxes[:, :2]) / (box[2:] - box[:2])
-        shown = (1 - extent * (inner[:2] | inner[2:])).clip(min=0).prod(axis=1).clip(min=LEAST_SHOWN)
-        weights = scores / shown
-        above = (scores - self.threshold) / max(1 - self.threshold, 1e-6)
-        return float((above**2 * fit * diameters / shown)[whole].sum()), diameters[whole], weights[whole]
+        if crops < 1 or not MIN_TILE <= side <= MAX_TILE or shortest * look.factor < FEWEST_ACROSS * self.median:
+            return look
+        self.cost += crops * len(self.images) * self.crop_cost
+        return self.looker.more(look, self.images, self.side, crops)
 
 
-def busiest(raster: Raster, side: int, count: int, intensity: Intensity) -> IntArray:
-    """Boxes ``(T, 4)`` of up to ``count`` tiles of an image, those with most contrast among some all over it."""
-    boxes = TileGrid.covering(raster.size, side, 0, square=True).boxes
-    if len(boxes) <= count:
-        return boxes
-    places = np.unique(np.linspace(0, len(boxes) - 1, max(MOST_CANDIDATES, count)).round().astype(int))
-    step = max(1, side // 64)
-    contrast = []
-    for x0, y0, x1, y1 in boxes[places].tolist():
-        pixels = read(raster, (x0, y0, x1, y1), intensity)[::step, ::step]
-        contrast.append(float(np.nan_to_num(pixels.astype(np.float64)).std()))
-    chosen: IntArray = boxes[places[np.argsort(contrast, kind="stable")[::-1][:count]]]
-    return chosen
+def nothing_at(factor: float) -> Look:
+    """A look at a scale before anything is seen."""
+    return Look(factor, 0.0, 0.0, 0.0, 0.0, np.zeros(0), np.zeros(0))

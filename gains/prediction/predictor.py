@@ -24,6 +24,7 @@ from gains.prediction.cleaning import SETTINGS as CLEANING
 from gains.prediction.cleaning import Cleaning
 from gains.prediction.estimate import MOST_IMAGES, UNKNOWN, Estimate, FirstPass
 from gains.prediction.jobs import Job, Key, Pass, together
+from gains.prediction.looks import Looker
 from gains.prediction.pipeline import ahead
 from gains.prediction.remarks import size_remarks
 from gains.prediction.result import Prediction
@@ -238,8 +239,8 @@ class Predictor:
             return Estimate(None, "")
         if training.diameters is None or label is None:
             return Estimate(None, UNKNOWN)
-        threshold = self.recipe.operating_point.score_threshold
-        return FirstPass(self._detect, rasters, training, label, threshold, self.intensity, self.batch_size)()
+        looker = Looker(self.network, self._detect, self.recipe, training, label, self.intensity, self.batch_size)
+        return FirstPass(looker, rasters, training)()
 
     @property
     def typical(self) -> int | None:

@@ -32,17 +32,19 @@ class SizedFinder(BlobFinder):
     """Resizes as networks do, and finds blobs of 0.4 to 1.8 times the learned diameter; others it does not see.
 
     The further an object is from the learned size, the lower its score. Masks are those found at the network's
-    resolution, brought back to the image.
+    resolution, brought back to the image. ``pixels`` counts those that it has looked at, at its own resolution.
     """
 
     def __init__(self, categories: int = 1) -> None:
         super().__init__(categories)
         self.range = (0.4, 1.8)
+        self.pixels = 0
         self.transform = ImageTransform(NETWORK_SIDE, 4 * NETWORK_SIDE)
 
     def find(self, image: Tensor) -> dict[str, Any]:
         size = (int(image.shape[1]), int(image.shape[2]))
         seen = self.transform.fitted(size)
+        self.pixels += seen[0] * seen[1]
         found = super().find(resize(image, seen))
         masks: InstanceCrops = found["masks"].paste()
         typical = LEARNED * NETWORK_SIDE / SIDE
