@@ -13,6 +13,7 @@ from scipy.optimize import linear_sum_assignment
 
 from gains.data.source import ImageRecord
 from gains.data.synthetic.overlapping_cells import OverlappingCells
+from gains.data.synthetic.touching_nuclei import TouchingNuclei
 from gains.rle import RLE, decode_crop, encode_crop
 
 SEED = 7001
@@ -53,6 +54,12 @@ def mosaic_of(records: Sequence[ImageRecord], columns: int, categories: Sequence
 def mosaic_of_cells(across: int, cells: tuple[int, int], side: int = 256, seed: int = SEED) -> Mosaic:
     """``across`` x ``across`` generated images of that side, each with ``cells`` (fewest, most) and their nuclei."""
     source = OverlappingCells(across**2, side, seed, cells, max_overlap=0.4)
+    return mosaic_of(list(islice(source, across**2)), across, source.categories)
+
+
+def mosaic_of_nuclei(across: int, nuclei: tuple[int, int], side: int = 160, seed: int = SEED) -> Mosaic:
+    """As many generated images of touching nuclei in fluorescence, each with ``nuclei`` (fewest, most)."""
+    source = TouchingNuclei(across**2, side, seed, nuclei, stained_share=0)
     return mosaic_of(list(islice(source, across**2)), across, source.categories)
 
 
