@@ -1,6 +1,8 @@
 """COCO JSON with run-length encoded masks, which may overlap."""
 
 import json
+import shutil
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -50,15 +52,27 @@ def write_coco(path: Path, export: Export) -> None:
 
 
 def merge_coco(written: Sequence[tuple[str, Path]], target: Path) -> None:
-    """Join files of :func:`write_coco` into one data set, with new image and annotation ids."""
-    joined: dict[str, Any] = {"images": [], "annotations": [], "categories": []}
-    for _, path in written:
-        content = json.loads(path.read_text())
-        image_id = len(joined["images"]) + 1
-        joined["info"], joined["categories"] = content["info"], content["categories"]
-        joined["images"].append({**content["images"][0], "id": image_id})
-        for annotation in content["annotations"]:
-            number = len(joined["annotations"]) + 1
-            joined["annotations"].append({**annotation, "id": number, "image_id": image_id})
-    with replacing(target) as temporary:
-        temporary.write_text(json.dumps(joined, allow_nan=False))
+    """Join files of :func:`write_coco` into one data set, with new image and annotation ids.
+
+    The annotations of one image are held at a time.
+    """
+    images: list[dict[str, Any]] = []
+    rest: dict[str, Any] = {"categories": []}
+    count = 0
+    with replacing(target) as temporary, tempfile.TemporaryFile("w+", dir=target.parent, encoding="ascii") as collected:
+        for image_id, (_, path) in enumerate(written, 1):
+            content = json.loads(path.read_text())
+            rest = {name: content[name] for name in ("categories", "info")}
+            images.append({**content["images"][0], "id": image_id})
+            annotations = [
+                {**annotation, "id": number, "image_id": image_id}
+                for number, annotation in enumerate(content["annotations"], count + 1)
+            ]
+            if annotations:
+                collected.write((", " if count else "") + json.dumps(annotations, allow_nan=False)[1:-1])
+                count += len(annotations)
+        collected.seek(0)
+        with temporary.open("w", encoding="ascii") as file:
+            file.write('{"images": ' + json.dumps(images, allow_nan=False) + ', "annotations": [')
+            shutil.copyfileobj(collected, file)
+            file.write("], " + json.dumps(rest, allow_nan=False)[1:])

@@ -37,14 +37,13 @@ def merge_csv(written: Sequence[tuple[str, Path]], target: Path) -> None:
 
     Cells are copied as they are. A column that some images do not have (gray and colour ones differ) stays empty there.
     """
-    rows: list[dict[str, str]] = []
     columns = {"image": None}
-    for name, path in written:
+    for _, path in written:
         with path.open(newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file)
-            columns |= dict.fromkeys(reader.fieldnames or [])
-            rows += [{"image": cell(name), **row} for row in reader]
-    with replacing(target) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(columns), restval="", lineterminator="\n")
+            columns |= dict.fromkeys(next(csv.reader(file), []))
+    with replacing(target) as temporary, temporary.open("w", newline="", encoding="utf-8") as joined:
+        writer = csv.DictWriter(joined, list(columns), restval="", lineterminator="\n")
         writer.writeheader()
-        writer.writerows(rows)
+        for name, path in written:
+            with path.open(newline="", encoding="utf-8") as file:
+                writer.writerows({"image": cell(name), **row} for row in csv.DictReader(file))

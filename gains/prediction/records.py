@@ -2,8 +2,10 @@
 
 import base64
 import json
+import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -21,6 +23,9 @@ FOLDER = ".records"
 """Hidden, so that no image of a folder of that name gets in its way."""
 THUMBNAIL_SIDE = 640
 """Pixels: a report of many images is to open at once; what is looked at closely is the overlay."""
+PICTURES = ', "plain": "'
+"""Where the pictures begin in a file; quotes within a text have a backslash before them."""
+CHUNK = 4096
 QUALITY = 80
 """Of thumbnails, of 100."""
 
@@ -116,8 +121,19 @@ def read_records(output: Path, pictures: int) -> list[Record]:
     """The records of a folder of results, by name; beyond the first ``pictures`` without theirs, to spare memory."""
     records: list[Record] = []
     for path in sorted((output / FOLDER).rglob("*.json")):
-        content = json.loads(path.read_text())
-        if len(records) >= pictures:
-            content |= {"plain": "", "drawn": ""}
-        records.append(Record(**content))
+        content = json.loads(path.read_text()) if len(records) < pictures else _without_pictures(path)
+        # All of a category share one text.
+        records.append(Record(**{**content, "categories": [sys.intern(name) for name in content["categories"]]}))
     return records
+
+
+def _without_pictures(path: Path) -> dict[str, Any]:
+    """What a record says before its pictures, which are most of it, and which come last."""
+    text = ""
+    with path.open() as file:
+        while PICTURES not in text:
+            more = file.read(max(CHUNK, len(text)))
+            if not more:
+                raise ValueError(f"{path} is no record")
+            text += more
+    return {**json.loads(text.partition(PICTURES)[0] + "}"), "plain": "", "drawn": ""}

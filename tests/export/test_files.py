@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -85,6 +86,27 @@ def test_merged_coco(instances: Prediction, tmp_path: Path) -> None:
     for image_id in (1, 2):
         found = coco.loadAnns(coco.getAnnIds(imgIds=image_id))
         np.testing.assert_array_equal([coco.annToMask(annotation) for annotation in found], masks_of())
+
+
+def test_merged_coco_is_written_as_if_it_were_held_whole(tmp_path: Path) -> None:
+    written: list[tuple[str, Path]] = []
+    joined: dict[str, Any] = {"images": [], "annotations": [], "categories": [{"id": 1, "name": "ü"}]}
+    joined["info"] = {"by": "me"}
+    for number, count in enumerate((0, 2, 0, 3), 1):
+        own = [{"id": place + 1, "image_id": 1, "score": 0.5 + place} for place in range(count)]
+        content = {"info": {"by": "me"}, "images": [{"id": 1, "file_name": f"{number}.png"}], "annotations": own}
+        written.append((str(number), tmp_path / f"{number}.json"))
+        written[-1][1].write_text(json.dumps({**content, "categories": joined["categories"]}))
+        joined["images"].append({"id": number, "file_name": f"{number}.png"})
+        for annotation in own:
+            joined["annotations"].append({**annotation, "id": len(joined["annotations"]) + 1, "image_id": number})
+    merge_coco(written, tmp_path / "all.json")
+    assert (tmp_path / "all.json").read_text() == json.dumps(joined)
+    merge_coco([], tmp_path / "none.json")
+    assert json.loads((tmp_path / "none.json").read_text()) == {"images": [], "annotations": [], "categories": []}
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
+        [*(f"{number}.json" for number in range(1, 5)), "all.json", "none.json"]
+    )
 
 
 def test_labels(instances: Prediction, tmp_path: Path) -> None:

@@ -68,6 +68,9 @@ def test_prediction_report(tmp_path: Path, record: Record) -> None:
     write_record(tmp_path, record)
     assert read_records(tmp_path, 1) == [record]
     assert read_records(tmp_path, 0) == [replace(record, plain="", drawn="")]
+    many = replace(record, name='x, "plain": "', source="\\", scores=[0.5] * 3000)
+    write_record(tmp_path / "many", many)
+    assert read_records(tmp_path / "many", 0) == [replace(many, plain="", drawn="")]
     settings = {"model": "gains", "checkpoint": "best.ckpt", "pixel_size_um": 0.5}
     write_prediction_report(tmp_path / "report.html", [record], settings, ["bad<script>.png is damaged"])
     page = Page((tmp_path / "report.html").read_text())
