@@ -4,6 +4,7 @@ python scripts/benchmark.py gamm|metrics|train_step|inference|models|predict|pip
     dense|mosaic|scale
         [--output FILE] [--device cpu|cuda]
 python scripts/benchmark.py gpu [--device cuda] [--tiny] [--pieces gamm,ddp] [--output FILE]   # goes on with the file
+python scripts/benchmark.py data|scaling [--scales 1,10,100,1000] [--output FILE]
 python scripts/benchmark.py method [--seeds 1,2,3] [--output FILE]
 python scripts/benchmark.py anchor [--steps 500] [--output FILE]   # beside a plain torchvision Mask R-CNN
 """
@@ -22,6 +23,7 @@ MODULES = {
     "pipeline": "benchmark_pipeline",
     "estimate": "benchmark_estimate",
     "data": "benchmark_data",
+    "scaling": "benchmark_scaling",
     "stitching": "benchmark_stitching",
     "nms": "benchmark_nms",
     "dense": "benchmark_dense",
@@ -37,13 +39,17 @@ if __name__ == "__main__":
     parser.add_argument("name", choices=MODULES)
     parser.add_argument("--output", type=Path, help="write the figures as json")
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--scales", default="1,10,100", help="of data and scaling: how many times the 100 images")
     parser.add_argument("--seeds", default="1,2,3", help="of method: one pair of runs for each")
     parser.add_argument("--steps", type=int, default=500, help="of anchor: its training steps; ours get the same time")
     parser.add_argument("--tiny", action="store_true", help="of gpu: sizes for a processor, only to see that it runs")
     parser.add_argument("--pieces", help="of gpu: which, such as gamm,ddp; all that are not in the file yet by default")
     arguments = parser.parse_args()
+    sizes = {"scales": tuple(int(scale) for scale in arguments.scales.split(","))}
     own = {
         "gpu": {"tiny": arguments.tiny, "chosen": arguments.pieces},
+        "data": sizes,
+        "scaling": sizes,
         "method": {"seeds": [int(seed) for seed in arguments.seeds.split(",")]},
         "anchor": {"steps": arguments.steps},
     }

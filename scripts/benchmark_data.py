@@ -1,15 +1,18 @@
 """What a data set costs as it grows: preparing, the first and every later start, a worker's memory, the evaluator.
 
-Run as ``python scripts/benchmark.py data``: 100 images with 10,000 annotations, then 10 and 100 times as many. The
-images are small and empty; masks are ellipses. Every step runs in a process of its own, forked when the libraries are
-loaded. Seconds are those of the processor, so that other load of the machine does not count. Beside the start stands
-what parsing ``annotations.json`` whole would take.
+Run as ``python scripts/benchmark.py data``: 100 images with 10,000 annotations, then 10 and 100 times as many; with
+``--scales 1000`` 100,000 images with 10 million, for which 5 GB of disk are needed. The images are small and empty;
+masks are ellipses. Every step runs in a process of its own, forked when the libraries are loaded. Seconds are those of
+the processor, so that other load of the machine does not count. Beside the start stands what parsing
+``annotations.json`` whole would take, up to a million annotations.
 """
 
 import json
+import math
 import multiprocessing
 import os
 import resource
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -23,10 +26,13 @@ from benchmark_tools import print_rows, write_rows
 from gains.data.dataset import InstanceDataset, load_annotations
 from gains.data.prepare import prepare
 from gains.data.source import ImageRecord, Instance
+from gains.data.sources.coco import Coco
 from gains.metrics.evaluator import InstanceSegmentationEvaluator
 from gains.rle import RLE, encode_crop
 
 IMAGES, INSTANCES, SIDE, SCALES = 100, 100, 256, (1, 10, 100)
+MOST_PARSED = 10**9
+"""Bytes that are parsed whole at most: ten million annotations would take more than 12 GB."""
 MOST_EVALUATED = 300
 """Images that the evaluator gets at most."""
 
@@ -88,13 +94,25 @@ def prepared(root: Path, images: int) -> tuple[float, float]:
     return costs(lambda: prepare(Generated(images), root, seed=0, ratios=(1, 0, 0)))
 
 
+def read_as_coco(root: Path) -> tuple[float, float]:
+    """Costs of reading the annotations as ``gains prepare dataset=coco`` does: all are checked, then come by image."""
+
+    def read() -> int:
+        source = Coco(root / "annotations.json")
+        return sum(len(source.instances(image)) for image in source.coco.images)
+
+    return costs(read)
+
+
 def started(root: Path) -> tuple[float, float]:
     """Costs of loading the annotations."""
     return costs(lambda: load_annotations(root))
 
 
 def parsed(root: Path) -> tuple[float, float]:
-    """Costs of parsing them whole."""
+    """Costs of parsing them whole, none where they are too many."""
+    if (root / "annotations.json").stat().st_size > MOST_PARSED:
+        return math.nan, math.nan
     return costs(lambda: json.loads((root / "annotations.json").read_text()))
 
 
@@ -138,32 +156,46 @@ def evaluated(root: Path) -> tuple[float, float, int]:
 
 def main(output: Path | None, device: str = "cpu", images: int = IMAGES, scales: tuple[int, ...] = SCALES) -> None:
     """Run the benchmark, print a table, and write the rows as json if asked to."""
+    rows = measured(images, scales)
+    print_sizes(rows, scales)
+    write_rows(output, rows)
+
+
+def print_sizes(rows: list[dict[str, Any]], scales: tuple[int, ...]) -> None:
+    """Print a column for each size."""
+    turned = [turn(rows, scales, column) for column in rows[0]]
+    print_rows(f"Data sets of {', '.join(map(str, scales))} times the size", turned)
+
+
+def measured(images: int, scales: tuple[int, ...]) -> list[dict[str, Any]]:
+    """A row of figures for each size, which is so many times the number of images."""
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as name:
         for scale in scales:
             root = Path(name) / str(scale)
-            prepare_seconds, prepare_mb = forked(prepared, root, images * scale)
-            parse_seconds, parse_mb = forked(parsed, root)
-            first_seconds, first_mb = forked(started, root)
-            later_seconds, later_mb = forked(started, root)
+            row: dict[str, Any] = {"annotations": images * scale * INSTANCES}
+            row |= told("prepare", *forked(prepared, root, images * scale))
+            row["json MB"] = (root / "annotations.json").stat().st_size / 1e6
+            row |= told("first start", *forked(started, root)) | told("start", *forked(started, root))
+            row["worker MB"] = forked(worker, root)
             eval_seconds, eval_mb, instances = forked(evaluated, root)
-            rows.append(
-                {"annotations": images * scale * INSTANCES}
-                | {"json MB": (root / "annotations.json").stat().st_size / 1e6}
-                | {"prepare s": prepare_seconds, "prepare MB": prepare_mb}
-                | {"parse whole s": parse_seconds, "parse whole MB": parse_mb}
-                | {"first start s": first_seconds, "first start MB": first_mb}
-                | {"start s": later_seconds, "start MB": later_mb, "worker MB": forked(worker, root)}
-                | {"eval us/instance": 1e6 * eval_seconds / instances, "eval kB/instance": 1e3 * eval_mb / instances}
-            )
-            print(f"{rows[-1]['annotations']} annotations measured", flush=True)
-    print_rows("Data sets of 1, 10 and 100 times the size", [turn(rows, column) for column in list(rows[0])])
-    write_rows(output, rows)
+            row |= {"eval us/instance": 1e6 * eval_seconds / instances, "eval kB/instance": 1e3 * eval_mb / instances}
+            row |= told("parse whole", *forked(parsed, root)) | told("read as COCO", *forked(read_as_coco, root))
+            rows.append(row)
+            print(f"{row['annotations']} annotations measured", flush=True)
+            shutil.rmtree(root)
+    return rows
 
 
-def turn(rows: list[dict[str, Any]], column: str) -> dict[str, Any]:
+def told(step: str, seconds: float, mb: float) -> dict[str, float]:
+    """Figures of a step, printed when they are known: large data sets take minutes."""
+    print(f"{step}: {seconds:.2f} s, {mb:.0f} MB", flush=True)
+    return {f"{step} s": seconds, f"{step} MB": mb}
+
+
+def turn(rows: list[dict[str, Any]], scales: tuple[int, ...], column: str) -> dict[str, Any]:
     """A column of the rows as a row of the table."""
-    return {"": column} | {f"x{scale}": row[column] for scale, row in zip(SCALES, rows, strict=False)}
+    return {"": column} | {f"x{scale}": row[column] for scale, row in zip(scales, rows, strict=True)}
 
 
 if __name__ == "__main__":
