@@ -3,6 +3,7 @@
 python scripts/benchmark.py gamm|metrics|train_step|inference|models|predict|pipeline|estimate|data|stitching|nms|
     dense|mosaic|scale
         [--output FILE] [--device cpu|cuda]
+python scripts/benchmark.py mosaic [--data PREPARED] [--checkpoint cells]   # of images of your own
 python scripts/benchmark.py gpu [--device cuda] [--tiny] [--pieces gamm,ddp] [--output FILE]   # goes on with the file
 python scripts/benchmark.py data|scaling [--scales 1,10,100,1000] [--output FILE]
 python scripts/benchmark.py method [--seeds 1,2,3] [--output FILE]
@@ -44,9 +45,12 @@ if __name__ == "__main__":
     parser.add_argument("--steps", type=int, default=500, help="of anchor: its training steps; ours get the same time")
     parser.add_argument("--tiny", action="store_true", help="of gpu: sizes for a processor, only to see that it runs")
     parser.add_argument("--pieces", help="of gpu: which, such as gamm,ddp; all that are not in the file yet by default")
+    parser.add_argument("--data", type=Path, help="of mosaic: prepared data set of square images of one size")
+    parser.add_argument("--checkpoint", default="cells", help="of mosaic: model that knows its categories")
     arguments = parser.parse_args()
     sizes = {"scales": tuple(int(scale) for scale in arguments.scales.split(","))}
     own = {
+        "mosaic": {"data": arguments.data, "checkpoint": arguments.checkpoint},
         "gpu": {"tiny": arguments.tiny, "chosen": arguments.pieces},
         "data": sizes,
         "scaling": sizes,

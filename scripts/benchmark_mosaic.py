@@ -4,8 +4,13 @@ Run as ``python scripts/benchmark.py mosaic``. Each generated image is shown to 
 cells found there with an IoU of at least 0.6 are looked for in the mosaic of all images, whose tiles cut them anywhere.
 Beside it the images alone, their content moved by 16 pixels: what a network loses by looking elsewhere, without tiles.
 The last column is the share of the prediction of the mosaic that stitching takes.
+
+``--data FOLDER`` takes the images of a prepared data set (square ones of one size, as those of ISBI 2014) and
+``--checkpoint`` a model that knows its categories; images and mosaic are brought to the model's scale by the median
+diameter of the annotated objects.
 """
 
+import math
 import time
 from itertools import islice
 from pathlib import Path
@@ -18,9 +23,12 @@ from benchmark_mosaics import SEED, Mosaic, best_ious, mosaic_of
 from benchmark_tools import print_rows, write_rows
 
 from gains.arrays import FloatArray
+from gains.data.dataset import Annotations, InstanceDataset, load_annotations
+from gains.data.source import ImageRecord, Instance
 from gains.data.synthetic.overlapping_cells import OverlappingCells
-from gains.prediction.jobs import together
+from gains.masks import equivalent_diameter
 from gains.prediction.predictor import Predictor, load_model
+from gains.prediction.stitching import stitched
 from gains.rle import decode_crop, encode_crop
 
 LEAST = 0.6
@@ -55,30 +63,43 @@ def stitched_ious(model: Predictor, image: Mosaic) -> tuple[FloatArray, float]:
     def timed(*given: Any) -> Any:
         nonlocal seconds
         begin = time.process_time()
-        found = together(*given)
+        found = stitched(*given)
         seconds += time.process_time() - begin
         return found
 
-    with mock.patch("gains.prediction.predictor.together", timed):
+    with mock.patch("gains.prediction.predictor.stitched", timed):
         begin = time.process_time()
         best = found_ious(model, image)
         return best, seconds / (time.process_time() - begin)
 
 
-def rows_of(across: int, cells: tuple[int, int], side: int = 256) -> list[dict[str, Any]]:
-    """A row for each category."""
-    source = OverlappingCells(across**2, side, SEED, cells)
-    records = list(islice(source, across**2))
-    model = load_model("cells", "cpu", tile=side)
-    images = [mosaic_of([record], 1, source.categories) for record in records]
+def prepared_records(annotations: Annotations) -> list[ImageRecord]:
+    """As many images of a prepared data set as fill a square mosaic, with their instances."""
+    names = sorted(annotations.images)
+    names = names[: math.isqrt(len(names)) ** 2]
+    data = InstanceDataset(annotations, names)
+    records = []
+    for index, name in enumerate(names):
+        pixels = data.pixels(index)
+        masks, labels, _ = data.ground_truth(index)
+        instances = [
+            Instance(annotations.categories[label - 1], mask) for mask, label in zip(masks, labels, strict=True)
+        ]
+        records.append(ImageRecord(name, pixels if pixels.ndim == 2 else pixels.mean(-1).astype(np.uint8), instances))
+    return records
+
+
+def rows_of(model: Predictor, records: list[ImageRecord]) -> list[dict[str, Any]]:
+    """A row for each category of the model, of a square number of images and their mosaic."""
+    images = [mosaic_of([record], 1, model.categories) for record in records]
     alone = np.concatenate([found_ious(model, image) for image in images])
     elsewhere = [moved(image) for image in images]
     shifted = np.concatenate([found_ious(model, image) for image, _ in elsewhere])
     still_whole = np.concatenate([whole for _, whole in elsewhere])
-    mosaic = mosaic_of(records, across, source.categories)
+    mosaic = mosaic_of(records, math.isqrt(len(records)), model.categories)
     tiled, share = stitched_ious(model, mosaic)
     rows = []
-    for label, category in enumerate(source.categories, 1):
+    for label, category in enumerate(model.categories, 1):
         known = (np.array(mosaic.labels) == label) & (alone >= LEAST)
         rows.append(
             {
@@ -94,10 +115,28 @@ def rows_of(across: int, cells: tuple[int, int], side: int = 256) -> list[dict[s
     return rows
 
 
-def main(output: Path | None = None, device: str = "cpu") -> None:
+def generated(across: int, cells: tuple[int, int], side: int = 256) -> list[ImageRecord]:
+    """``across`` x ``across`` images of overlapping cells."""
+    return list(islice(OverlappingCells(across**2, side, SEED, cells), across**2))
+
+
+def main(output: Path | None = None, device: str = "cpu", data: Path | None = None, checkpoint: str = "cells") -> None:
     """Print the table and write it."""
-    rows = rows_of(4, (8, 12))
-    print_rows("Mosaic of 16 images of 256 pixels, tiles of 256 that share 64", rows)
+    accelerator = "gpu" if device == "cuda" else device
+    if data is None:
+        model, records = load_model(checkpoint, accelerator, tile=256), generated(4, (8, 12))
+    else:
+        annotations = load_annotations(data)
+        typical = annotations.index.area[annotations.labels == 1]
+        diameter = float(np.median(equivalent_diameter(typical)))
+        model = load_model(checkpoint, accelerator, object_diameter=diameter)
+        records = prepared_records(annotations)
+    rows = rows_of(model, records)
+    print_rows(
+        f"Mosaic of {len(records)} images of {len(records[0].pixels)} pixels, tiles of {model.tile} that share "
+        f"{model.overlap}, checkpoint={checkpoint}",
+        rows,
+    )
     write_rows(output, rows)
 
 

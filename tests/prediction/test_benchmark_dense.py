@@ -4,7 +4,15 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 from pycocotools import mask as coco_mask
+
+from gains.data.dataset import load_annotations
+from gains.data.prepare import prepare
+from gains.data.synthetic.overlapping_cells import OverlappingCells
+from gains.prediction.predictor import load_model
+from gains.prediction.stitching import Found, Pieces, stitched
+from gains.prediction.tiling import TileGrid
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 import benchmark_dense
@@ -62,7 +70,34 @@ def test_moved_images_hold_the_same_cells_further_right_and_down() -> None:
 
 
 def test_a_mosaic_of_one_image_loses_nothing() -> None:
-    cells, nuclei = benchmark_mosaic.rows_of(across=1, cells=(5, 5))
+    model = load_model("cells", "cpu", tile=256)
+    cells, nuclei = benchmark_mosaic.rows_of(model, benchmark_mosaic.generated(1, (5, 5)))
     assert 0 < cells["found alone"] <= cells["instances"] == nuclei["instances"] == 5
     assert cells["below 0.6 tiled"] == nuclei["below 0.6 tiled"] == 0
     assert 0 < cells["stitching / prediction"] < 1
+
+
+def test_the_pieces_of_the_tiles_go_through_the_part_that_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = []
+
+    def seen(pieces: Pieces, grid: TileGrid) -> Found:
+        given.append(len(np.unique(pieces.tile)))
+        return stitched(pieces, grid)
+
+    monkeypatch.setattr(benchmark_mosaic, "stitched", seen)
+    image = mosaic_of_cells(1, (5, 5))
+    _, share = benchmark_mosaic.stitched_ious(load_model("cells", "cpu", tile=160), image)
+    assert given == [4]
+    assert 0 < share < 1
+
+
+def test_images_of_a_prepared_data_set_come_with_their_instances(tmp_path: Path) -> None:
+    source = OverlappingCells(5, 64, 1, (2, 2))
+    prepare(source, tmp_path / "data", seed=1, ratios=[1, 0, 0])
+    records = benchmark_mosaic.prepared_records(load_annotations(tmp_path / "data"))
+    assert len(records) == 4, "the most that fill a square"
+    for record, drawn in zip(records, source, strict=False):
+        assert np.array_equal(record.pixels, drawn.pixels)
+        assert [(one.category, one.mask) for one in record.instances] == [
+            (one.category, one.mask) for one in drawn.instances
+        ]
