@@ -5,19 +5,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from pycocotools import mask as coco_mask
 
 from gains.data.dataset import load_annotations
 from gains.data.prepare import prepare
 from gains.data.synthetic.overlapping_cells import OverlappingCells
+from gains.masks import InstanceCrops
 from gains.prediction.predictor import load_model
-from gains.prediction.stitching import Found, Pieces, stitched
+from gains.prediction.stitching import Pieces
 from gains.prediction.tiling import TileGrid
+from gains.rle import encode_crop
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 import benchmark_dense
 import benchmark_mosaic
-from benchmark_mosaics import best_ious, mosaic_of_cells, zoomed
+from benchmark_mosaics import Mosaic, best_ious, mosaic_of_cells, zoomed
 
 
 def test_a_mosaic_holds_the_instances_of_its_images_in_their_places() -> None:
@@ -77,18 +80,25 @@ def test_a_mosaic_of_one_image_loses_nothing() -> None:
     assert 0 < cells["stitching / prediction"] < 1
 
 
-def test_the_pieces_of_the_tiles_go_through_the_part_that_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:
-    given = []
-
-    def seen(pieces: Pieces, grid: TileGrid) -> Found:
-        given.append(len(np.unique(pieces.tile)))
-        return stitched(pieces, grid)
-
-    monkeypatch.setattr(benchmark_mosaic, "stitched", seen)
+def test_what_stitching_is_given_and_takes_is_looked_at() -> None:
     image = mosaic_of_cells(1, (5, 5))
-    _, share = benchmark_mosaic.stitched_ious(load_model("cells", "cpu", tile=160), image)
-    assert given == [4]
-    assert 0 < share < 1
+    found = benchmark_mosaic.tiled(load_model("cells", "cpu", tile=160), image)
+    assert 0 < found.share < 1
+    assert found.iou.shape == found.shown.shape == (10,)
+    assert found.iou.max() == pytest.approx(found.shown.max()), "the best of all is seen whole, and taken as it is"
+
+
+def test_only_a_tile_that_sees_all_of_an_instance_shows_it_whole() -> None:
+    grid = TileGrid.covering((100, 160), 100, 40)
+    mask = np.ones((10, 30), bool)
+    boxes = np.array([[85, 40, 115, 50], [20, 40, 50, 50]])
+    truth = [encode_crop(mask, tuple(box), grid.size) for box in boxes.tolist()]
+    image = Mosaic(np.zeros(grid.size, np.uint8), truth, [1, 1])
+    crops = [torch.ones(10, 15, dtype=torch.uint8), torch.ones(10, 30, dtype=torch.uint8)]
+    parts = torch.from_numpy(np.array([[85, 40, 100, 50], [20, 40, 50, 50]]))
+    labels = np.array([1, 1])
+    pieces = Pieces(InstanceCrops.from_crops(crops, parts, grid.size), np.ones(2), labels, np.array([0, 0]))
+    assert benchmark_mosaic.shown_whole(pieces, grid, image).tolist() == [0.0, 1.0]
 
 
 def test_images_of_a_prepared_data_set_come_with_their_instances(tmp_path: Path) -> None:
