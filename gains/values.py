@@ -76,6 +76,8 @@ LENGTHS = {
     "seeds": None,
 }
 """Lists of numbers of zero or more: how many."""
+OR_AUTO = ("model.anchor_sizes",)
+"""Settings that the data may decide instead."""
 ONE_OF = {
     "logger.mode": ("online", "offline", "disabled"),
     "tune_metric": ("aji", "f1_50"),
@@ -110,11 +112,11 @@ def check_values(command: str, config: DictConfig, choices: Mapping[str, str | N
         value = value_of(config, name)
         if value is None and not nullable(name, default) and given(config, name):
             raise InputError(f"{name}=null: it must be {wanted(name, default)}")
-        if value is not None and name not in FRACTIONS and not alike(value, default):
+        if value is not None and name not in FRACTIONS and not alike(value, default) and not by_data(name, value):
             raise InputError(f"{name}={shown(value)} must be {wanted(name, default)}")
     for name in (*LENGTHS, *WHOLE, *NUMBERS, *ONE_OF):
         value = value_of(config, name)
-        if value is not None and not allowed(name, value):
+        if value is not None and not allowed(name, value) and not by_data(name, value):
             raise InputError(f"{name}={shown(value)} must be {wanted(name)}")
     for name in OF_TRAINING if command == "train" else ():
         if given(config, name) and value_of(config, name) is None:
@@ -200,6 +202,11 @@ def allowed(name: str, value: Any) -> bool:
     return low <= value and (high is None or value <= high) and (name in NUMBERS or isinstance(value, int))
 
 
+def by_data(name: str, value: Any) -> bool:
+    """Whether a setting is left to the data."""
+    return name in OR_AUTO and bool(value == "auto")
+
+
 def wanted(name: str, default: Any = None) -> str:
     """What a setting takes, in words."""
     if name in WHOLE or name in NUMBERS:
@@ -209,7 +216,7 @@ def wanted(name: str, default: Any = None) -> str:
     if name in ONE_OF:
         return f"one of {', '.join(ONE_OF[name])}"
     if name in LENGTHS:
-        return f"a list of {LENGTHS[name] or 'one or more'} numbers"
+        return f"{'auto or ' * (name in OR_AUTO)}a list of {LENGTHS[name] or 'one or more'} numbers"
     if isinstance(default, bool):
         return "true or false"
     if isinstance(default, int | float):

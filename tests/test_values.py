@@ -36,6 +36,7 @@ def test_so_is_every_option(group: str) -> None:
         *("trainer.val_check_interval=0.5", "trainer.devices=2", "trainer.limit_val_batches=0", "nms_iou=1"),
         *("model.optimizer.lr=1e-6", "trainer.gradient_clip_val=null", "callbacks.overlays=null", "fold=null"),
         *("augmentation.short_sides=256", "dataset.name=2024", "model.weights=coco", "trainer.max_steps=-1"),
+        *("model.anchor_sizes=auto", "model.anchor_sizes=[8,16,32,64,128]"),
     ],
 )
 def test_other_values_that_mean_something_are(word: str) -> None:
@@ -54,7 +55,8 @@ def test_other_values_that_mean_something_are(word: str) -> None:
         ("train", "seed=4294967296", "from 0 to 4294967295"),
         ("train", "trainer.max_steps=abc", "trainer.max_steps=abc must be a whole number of at least -1"),
         ("train", "trainer.limit_train_batches=-1", "a number of at least 0"),
-        ("train", "model.anchor_sizes=[8]", "a list of 5 numbers"),
+        ("train", "model.anchor_sizes=[8]", "auto or a list of 5 numbers"),
+        ("train", "model.anchor_sizes=automatic", "auto or a list of 5 numbers"),
         ("train", "augmentation.short_sides=[a]", "a list of one or more numbers"),
         ("train", "model.resnet=[resnet50]", "must be one name, such as"),
         ("train", "tune=maybe", "must be true or false"),
