@@ -87,9 +87,7 @@ def misread(error: BaseException, command: str, words: Sequence[str]) -> str:
         return f"hydra.run.dir: {error.filename} cannot be made: {error.strerror}"
     if text.startswith("Unknown plugin class"):
         chosen = next((word for word in words if word.startswith("hydra/launcher=")), "hydra/launcher")
-        return (
-            f"{chosen} needs a package that is not installed; docs/scaling.md names its extra"
-        )
+        return f"{chosen} needs a package that is not installed; docs/scaling.md names its extra"
     if "Config group override must be" in text:
         none = [word.split("=")[0] for word in words if word.endswith("=null") and "." not in word]
         return f"{' and '.join(none) or 'a group'} must be one of its options, not null"

@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import numpy.typing as npt
@@ -52,16 +53,19 @@ def cost(model: Predictor, name: str, zoom: float, image: npt.NDArray[np.uint8])
     """
     transform = model.network.transform
     assert isinstance(transform, ImageTransform)
-    shown = [0]
-    handle = transform.register_forward_hook(
-        lambda _, __, batch: shown.append(sum(height * width for height, width in batch.image_sizes))
-    )
-    model.network(list(torch.zeros(1, 3, 64, 64)))  # the first call of a network takes longer
-    shown.clear()
-    begin = time.process_time()
-    model.estimated = model.estimate([ArrayRaster(image)])
-    spent, first = time.process_time() - begin, sum(shown) / transform.short_side**2
-    handle.remove()
+    shown: list[int] = []
+    fitted = transform.fitted
+
+    def counted(size: tuple[int, int]) -> tuple[int, int]:
+        height, width = fitted(size)
+        shown.append(height * width)
+        return height, width
+
+    model.predict(image[:64, :64], object_diameter=LEARNED)  # the first call of a network takes longer
+    with mock.patch.object(transform, "fitted", counted):
+        begin = time.process_time()
+        model.estimated = model.estimate([ArrayRaster(image)])
+        spent, first = time.process_time() - begin, sum(shown) / transform.short_side**2
     view = model.view
     tiles = len(view.grid(image.shape[:2]))
     part = image[: 2 * view.side - view.overlap, : 2 * view.side - view.overlap]
