@@ -108,7 +108,7 @@ def shipped_row(name: str, zoom: float, drawn: Mosaic) -> dict[str, Any]:
 def typical(model: Predictor, drawn: Mosaic) -> float:
     """Median diameter of the drawn objects of the category that tells the scale, in pixels."""
     own = [mask for mask, label in zip(drawn.masks, drawn.labels, strict=True) if label == model.typical]
-    areas: Any = coco_mask.area(own)  # type: ignore[arg-type]
+    areas: Any = coco_mask.area(own)
     return float(np.median(equivalent_diameter(areas)))
 
 

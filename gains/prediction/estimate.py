@@ -124,16 +124,14 @@ class FirstPass:
             self.climb()
         looks, best = self.looks, self.best
         good = [step for step in looks if looks[step].evidence >= NEARLY * looks[best].evidence]
-        chosen = looks[min(good, key=abs)]
-        while 0 < len(chosen.diameters) < ENOUGH and chosen.crops < MOST_TILES:
-            chosen = self.look(chosen, 1)
+        chosen = self.until_enough(looks[min(good, key=abs)])
         if len(chosen.diameters) < ENOUGH:
             return Estimate(
                 None, f"{len(chosen.diameters)} objects in {self.seen} are too few to tell how large they are"
             )
         fitting = self.median / chosen.diameter
         if abs(math.log2(fitting / chosen.factor)) > 0.25:
-            again = self.look(nothing_at(fitting), chosen.crops)
+            again = self.until_enough(self.look(nothing_at(fitting), chosen.crops))
             chosen = again if len(again.diameters) >= ENOUGH and again.evidence >= NEARLY * chosen.evidence else chosen
         others = [looks[step] for step in good if len(looks[step].diameters)]
         agree = all(1 / 1.5 < other.diameter / chosen.diameter < 1.5 for other in others)
@@ -166,6 +164,12 @@ class FirstPass:
         crops = int(left / self.crop_cost / len(self.images) / (len(likely) + 1))
         for step in likely:
             looks[step] = self.look(looks[step], min(crops, MOST_TILES - 1))
+
+    def until_enough(self, look: Look) -> Look:
+        """The look with further crops where there are some objects, but too few."""
+        while 0 < len(look.diameters) < ENOUGH and look.crops < MOST_TILES:
+            look = self.look(look, 1)
+        return look
 
     def prediction(self, factor: float) -> int:
         """Tiles that the images take at a scale."""
