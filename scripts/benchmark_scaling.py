@@ -57,6 +57,7 @@ def trained(folder: Path, processes: int, steps: int, side: int) -> dict[str, An
     ]
     _, peak = benchmark_data.forked(run, [sys.executable, *launcher, *settings])
     seconds = json.loads((own / "results.json").read_text())["costs"]["training_seconds"]
+    print(f"train, {processes}: {seconds:.1f} s", flush=True)
     return {"what": "train", "processes": processes, "seconds": seconds, "images/s": steps / seconds, "MB each": peak}
 
 
@@ -66,6 +67,7 @@ def predicted(checkpoint: Path, images: Path, output: Path, workers: int | None,
     settings = [f"checkpoint={checkpoint}", f"input={images}", f"output={output}", *cluster]
     seconds, peak = benchmark_data.forked(run, [sys.executable, "-m", "gains.cli", "predict", *settings])
     what = "predict" if workers is None else "predict, Dask"
+    print(f"{what}, {workers or 1}: {seconds:.1f} s", flush=True)
     return {"what": what, "processes": workers or 1, "seconds": seconds, "images/s": count / seconds, "MB each": peak}
 
 
