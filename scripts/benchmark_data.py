@@ -178,6 +178,7 @@ def measured(images: int, scales: tuple[int, ...]) -> list[dict[str, Any]]:
             row["json MB"] = (root / "annotations.json").stat().st_size / 1e6
             row |= told("first start", *forked(started, root)) | told("start", *forked(started, root))
             row["worker MB"] = forked(worker, root)
+            print(f"a worker: {row['worker MB']:.1f} MB", flush=True)
             eval_seconds, eval_mb, instances = forked(evaluated, root)
             row |= {"eval us/instance": 1e6 * eval_seconds / instances, "eval kB/instance": 1e3 * eval_mb / instances}
             row |= told("parse whole", *forked(parsed, root)) | told("read as COCO", *forked(read_as_coco, root))
