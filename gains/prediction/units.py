@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from gains.errors import InputError
 from gains.images.files import open_rasters
@@ -75,8 +76,9 @@ def predict_unit(tools: Tools, unit: Unit) -> tuple[dict[Path, str], Notes, list
         progress.add(item.source.path, share / item.pages)
 
     found = predictor.predict_many(_todo(tools, unit, notes, failures, huge), on_progress, wanted.ahead)
-    # This thread writes, another runs the network, a third one reads.
-    with closing(ahead(found, min(wanted.ahead, 1))) as results:
+    # This thread writes, another runs the network, a third one reads. The network is done with a batch of small images
+    # at once, and is not to wait until most of them are written; of large ones no more than one waits.
+    with closing(ahead(found, min(wanted.ahead, predictor.batch_size), _weight)) as results:
         for item, raster, result in results:
             if isinstance(result, InputError):
                 failures[item.source.path] = str(result)
@@ -85,6 +87,12 @@ def predict_unit(tools: Tools, unit: Unit) -> tuple[dict[Path, str], Notes, list
                 export = export_of(item, raster, result, wanted.pixel_size_um)
                 save_image(wanted.output, item.name, item.source.relative, export, raster, wanted.formats)
     return {source.path: failures[source.path] for source in unit.files if source.path in failures}, notes, huge
+
+
+def _weight(found: tuple[Item, Raster, Any]) -> int:
+    """Of an image that waits to be written: 1 below a million pixels."""
+    height, width = found[1].size
+    return 1 + height * width // 2**20
 
 
 def _todo(

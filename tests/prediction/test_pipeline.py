@@ -37,6 +37,27 @@ def test_no_more_than_there_is_room_for(room: int) -> None:
         assert len(made) <= taken + room + 1
 
 
+def test_what_takes_all_room_waits_alone() -> None:
+    """Of light ones as many as there is room for, of heavy ones one, and the one the thread has in its hand."""
+    made: list[int] = []
+
+    def items() -> Iterator[int]:
+        for weight in [1] * 20 + [9] * 20:
+            made.append(weight)
+            yield weight
+
+    found = ahead(items(), 4, lambda weight: weight)
+    for taken, weight in enumerate(found, 1):
+        time.sleep(0.01)
+        assert len(made) <= taken + (5 if taken < 20 else 2)
+        if taken == 1:
+            wait = time.monotonic() + 10
+            while len(made) < 6 and time.monotonic() < wait:
+                time.sleep(0.001)
+            assert len(made) == 6
+        assert weight == (1 if taken <= 20 else 9)
+
+
 def test_a_thread_makes_them_while_others_are_used() -> None:
     second = threading.Event()
 
