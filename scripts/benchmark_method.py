@@ -1,6 +1,7 @@
-"""GAInS against Mask R-CNN, paired: short runs from scratch on generated cells, the same seeds for both.
+"""GAInS against Mask R-CNN, paired: short runs from scratch on generated cells, the same seeds for all.
 
-128 px, 120 steps of 2 images, 40 test images, one run per method and seed through ``gains compare``: a call that was
+Between them stands ``neither``, GAInS without its maps: Mask R-CNN with the same factor of the mask loss. 128 px, 120
+steps of 2 images, 40 test images, one run per method and seed through ``gains compare``: a call that was
 stopped goes on where it was, on another machine too: the few kilobytes of each run that the figures need are kept
 under ``results/``. The images are drawn with the first seed, so that other seeds bring new data too.
 """
@@ -17,7 +18,7 @@ from gains.comparison.collect import collect
 from gains.comparison.statistics import Difference, compare, units_of
 from gains.errors import InputError
 
-DATASET, METHOD, BASELINE = "overlapping_cells", "gains", "mask_rcnn"
+DATASET, METHOD, CONTROL, BASELINE = "overlapping_cells", "gains", "neither", "mask_rcnn"
 METRICS = ("segm_map", "segm_map_50", "aji")
 SIDE, STEPS, BATCH = 128, 120, 2
 SAMPLES = 1000
@@ -32,7 +33,7 @@ def command(seeds: Sequence[int], folder: Path) -> list[str]:
         "-m",
         "gains.cli",
         "compare",
-        f"models=[{BASELINE},{METHOD}]",
+        f"models=[{BASELINE},ablation/{CONTROL},{METHOD}]",
         f"datasets=[{DATASET}]",
         f"seeds=[{','.join(map(str, seeds))}]",
         f"output={folder / 'study'}",
@@ -49,17 +50,16 @@ def command(seeds: Sequence[int], folder: Path) -> list[str]:
     ]
 
 
-def differences(runs: Path) -> dict[str, Difference]:
-    """Paired differences, GAInS less Mask R-CNN, of the finished runs that were kept in a folder.
+def differences(runs: Path, baseline: str = BASELINE) -> dict[str, Difference]:
+    """Paired differences, GAInS less another method, of the finished runs that were kept in a folder.
 
     Raises:
         InputError: if no seed has both.
     """
     finished = collect([runs])
-    method, baseline = (units_of(finished, DATASET, model) for model in (METHOD, BASELINE))
-    found = compare(method, baseline, METRICS, SAMPLES, seed=0)
+    found = compare(*(units_of(finished, DATASET, model) for model in (METHOD, baseline)), METRICS, SAMPLES, seed=0)
     if not found:
-        raise InputError(f"{runs} holds no seed with a finished run of both {METHOD} and {BASELINE}")
+        raise InputError(f"{runs} holds no seed with a finished run of both {METHOD} and {baseline}")
     return found
 
 
@@ -81,10 +81,12 @@ def main(output: Path | None, device: str, seeds: Sequence[int] = (1, 2, 3)) -> 
     """Train what is missing and print the differences; ``device`` does not count, figures are those of a CPU."""
     folder = FOLDER / f"seeds_from_{seeds[0]}"
     failed = subprocess.run(command(seeds, folder), check=False).returncode
-    found = differences(KEPT / folder.name)
-    rows = rows_of(found)
-    print_rows(f"{METHOD} less {BASELINE}, paired", rows)
-    print(found[METRICS[0]].sentence(METHOD, BASELINE, METRICS[0]))
+    rows = []
+    for other in (BASELINE, CONTROL):
+        found = differences(KEPT / folder.name, other)
+        rows += [{"less": other, **row} for row in rows_of(found)]
+        print(found[METRICS[0]].sentence(METHOD, other, METRICS[0]))
+    print_rows(f"{METHOD} less another, paired", rows)
     write_rows(output, rows)
     if failed:
         sys.exit(failed)

@@ -83,18 +83,25 @@ def plan(config: DictConfig, output: Path, settings: Sequence[str]) -> list[Job]
     seeds, folds = [int(seed) for seed in listed(config.seeds)], [int(fold) for fold in listed(config.folds)] or [-1]
     if not (models and datasets and seeds):
         raise InputError("models=[...], datasets=[...] and seeds=[...] must each name at least one")
-    if config.baseline not in models:
+    if config.baseline not in [Path(model).name for model in models]:
         raise InputError(f"baseline={config.baseline} is not among models=[{','.join(models)}]")
     jobs = []
     for seed in seeds:
         for dataset in datasets:
             for fold in folds:
                 for model in models:
-                    key = Key(Path(dataset).name, model, seed, fold)
-                    chosen = [*dataset_overrides(dataset), f"model={model}", f"seed={seed}"]
+                    key = Key(Path(dataset).name, Path(model).name, seed, fold)
+                    chosen = [*dataset_overrides(dataset), *model_overrides(model), f"seed={seed}"]
                     chosen += [f"dataset.fold={fold}"] if fold >= 0 else []
                     jobs.append(Job(key, output / "runs" / key.name, (*chosen, *settings)))
     return jobs
+
+
+def model_overrides(name: str) -> list[str]:
+    """A method by the name of its configuration, or a variant by that of an experiment, such as ``ablation/neither``."""
+    if "/" in name:
+        return [f"experiment={name}", f"model.name={Path(name).name}"]
+    return [f"model={name}"]
 
 
 def dataset_overrides(name: str) -> list[str]:

@@ -36,6 +36,14 @@ def test_plan(tmp_path: Path) -> None:
     assert first.overrides == ("dataset=isbi2014", "model=mask_rcnn", "seed=1", "trainer.max_steps=5")
 
 
+def test_an_experiment_is_a_method_of_its_own_name(tmp_path: Path) -> None:
+    config = OmegaConf.create({**SETTINGS, "models": ["mask_rcnn", "ablation/neither"], "baseline": "neither"})
+    config = OmegaConf.merge(config, {"datasets": ["isbi2014"], "seeds": [1]})
+    jobs = compare.plan(config, tmp_path, [])
+    assert [job.key.name for job in jobs] == ["isbi2014_mask_rcnn_seed1", "isbi2014_neither_seed1"]
+    assert jobs[1].overrides == ("dataset=isbi2014", "experiment=ablation/neither", "model.name=neither", "seed=1")
+
+
 def test_folds_and_prepared_folders(tmp_path: Path) -> None:
     folder = tmp_path / "my cells"
     folder.mkdir()
