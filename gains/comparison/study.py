@@ -127,15 +127,16 @@ class Search:
     def _watch(self, job: Job, trial: optuna.Trial) -> bool:
         """Run a job, reporting its validations; whether it was pruned."""
         process = start(job, int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1)))
-        reported = -1
+        reported, running = -1, True
         try:
-            while process.poll() is None:
+            while running:
                 time.sleep(POLL_SECONDS)
+                running = process.poll() is None  # asked first: what came just before the end is read too
                 for step, value in curve(job.folder / CURVES):
                     if step > reported:
                         trial.report(value, step)
                         reported = step
-                        if trial.should_prune():
+                        if running and trial.should_prune():
                             return True
         finally:
             end(process)
