@@ -9,7 +9,8 @@ from omegaconf import DictConfig, ListConfig
 from tqdm import tqdm
 
 from gains.comparison.collect import Key, claim, collect, is_finished, keep_run
-from gains.comparison.queue import Job, quoted, run_all
+from gains.comparison.named import dataset_overrides, model_overrides
+from gains.comparison.queue import Job, run_all
 from gains.comparison.tables import Comparison, markdown, sentences
 from gains.errors import InputError
 from gains.reports.comparison import write_comparison
@@ -95,21 +96,6 @@ def plan(config: DictConfig, output: Path, settings: Sequence[str]) -> list[Job]
                     chosen += [f"dataset.fold={fold}"] if fold >= 0 else []
                     jobs.append(Job(key, output / "runs" / key.name, (*chosen, *settings)))
     return jobs
-
-
-def model_overrides(name: str) -> list[str]:
-    """A method by the name of its configuration, or a variant by that of an experiment, such as ``ablation/neither``."""
-    if "/" in name:
-        return [f"experiment={name}", f"model.name={Path(name).name}"]
-    return [f"model={name}"]
-
-
-def dataset_overrides(name: str) -> list[str]:
-    """A data set by the name of its configuration, or by its prepared folder."""
-    folder = Path(name)
-    if (folder / "annotations.json").is_file():
-        return ["dataset=coco", f"dataset.root={quoted(folder)}", f"dataset.name={quoted(Path(folder.name))}"]
-    return [f"dataset={name}"]
 
 
 def train(jobs: Sequence[Job], config: DictConfig) -> list[str]:
