@@ -52,8 +52,8 @@ class Predictor:
             ``score_threshold`` are left out of the result.
         device: where it runs.
         tile: side of a tile in pixels; None takes what the scale leads to, or else what the checkpoint was trained on.
-        overlap: pixels that neighbouring tiles share; None takes a quarter of the tile. Instances smaller than this
-            are seen whole by some tile, larger ones are joined from pieces.
+        overlap: pixels that neighbouring tiles share; None takes what large objects of training need. Instances smaller
+            than this are seen whole by some tile, larger ones are joined from pieces.
         batch_size: tiles that go through the network together.
         intensity: which pixel values become 0 and 1 (see :mod:`gains.images.intensity`); None does as in training. In
             a tiled image percentiles are those of the whole.

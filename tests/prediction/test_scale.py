@@ -72,8 +72,18 @@ def test_the_first_that_is_given_decides() -> None:
     assert side(pixel_size_um=1) == 64  # a pixel twice as large as those of training
     assert side() is None
     [view] = scales.choose(ScaleSettings(), 0.25)
-    assert (view.side, view.overlap, view.square) == (256, 64, True)
+    assert (view.side, view.square) == (256, True)
     assert scales.choose(ScaleSettings(pixel_size_um=1), 0.25)[0].side == 64
+
+
+@pytest.mark.parametrize(("large", "overlap"), [(20.0, 64), (60.0, 100), (500.0, 128)])
+def test_tiles_share_what_a_large_object_needs(large: float, overlap: int) -> None:
+    """At twice the scale of training a tile of 192 network pixels is one of 96, and an object half as large."""
+    training = Training(256, 192, 192 / 256, (8.0, 15.0, large))
+    assert Scales(training).as_trained.overlap == overlap  # 1.25 diameters, at least a quarter and at most half
+    assert Scales(training).choose(ScaleSettings(scale=2))[0].overlap == overlap // 2
+    assert Scales(training, overlap=10).as_trained.overlap == 10
+    assert Scales(Training(256, 192, 192 / 256)).as_trained.overlap == 64  # sizes that nobody knows
 
 
 def test_cut_edges_are_wider_where_a_pixel_of_the_network_is() -> None:
