@@ -6,6 +6,7 @@ python scripts/benchmark.py gamm|metrics|train_step|inference|models|predict|pip
 python scripts/benchmark.py mosaic [--data PREPARED] [--checkpoint cells]   # of images of your own
 python scripts/benchmark.py gpu [--device cuda] [--tiny] [--pieces gamm,ddp] [--output FILE]   # goes on with the file
 python scripts/benchmark.py data|scaling [--scales 1,10,100,1000] [--output FILE]
+python scripts/benchmark.py crops [--seeds 1,2,3] [--output FILE]   # large images shrunk, and cropped
 python scripts/benchmark.py method [--seeds 1,2,3] [--output FILE]
 python scripts/benchmark.py anchor [--steps 500] [--output FILE]   # beside a plain torchvision Mask R-CNN
 """
@@ -30,6 +31,7 @@ MODULES = {
     "dense": "benchmark_dense",
     "mosaic": "benchmark_mosaic",
     "scale": "benchmark_scale",
+    "crops": "benchmark_crops",
     "gpu": "benchmark_gpu",
     "method": "benchmark_method",
     "anchor": "benchmark_anchor",
@@ -41,7 +43,7 @@ if __name__ == "__main__":
     parser.add_argument("--output", type=Path, help="write the figures as json")
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--scales", default="1,10,100", help="of data and scaling: how many times the 100 images")
-    parser.add_argument("--seeds", default="1,2,3", help="of method: one pair of runs for each")
+    parser.add_argument("--seeds", default="1,2,3", help="of method and crops: one pair of runs for each")
     parser.add_argument("--steps", type=int, default=500, help="of anchor: its training steps; ours get the same time")
     parser.add_argument("--tiny", action="store_true", help="of gpu: sizes for a processor, only to see that it runs")
     parser.add_argument("--pieces", help="of gpu: which, such as gamm,ddp; all that are not in the file yet by default")
@@ -55,6 +57,7 @@ if __name__ == "__main__":
         "data": sizes,
         "scaling": sizes,
         "method": {"seeds": [int(seed) for seed in arguments.seeds.split(",")]},
+        "crops": {"seeds": [int(seed) for seed in arguments.seeds.split(",")]},
         "anchor": {"steps": arguments.steps},
     }
     importlib.import_module(MODULES[arguments.name]).main(
