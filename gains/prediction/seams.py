@@ -131,12 +131,18 @@ def _candidates(masks: InstanceCrops, labels: IntArray, tile: IntArray, grid: Ti
     tiles = grid.boxes
     first, second = overlapping_boxes(masks.boxes.numpy())
     apart = tile[first] != tile[second]
+    views: dict[tuple[int, int], _View] = {}  # By piece and the other tile, which fix the area.
+
+    def seen(piece: int, partner: int) -> _View:
+        key = (piece, int(tile[partner]))
+        if key not in views:
+            views[key] = _view(masks, piece, _shared(tiles[tile[piece]], tiles[tile[partner]]))
+        return views[key]
 
     for i, j in zip(first[apart].tolist(), second[apart].tolist(), strict=True):
         if not intersection(masks, i, j):
             continue
-        shared = _shared(tiles[tile[i]], tiles[tile[j]])
-        a, b = _view(masks, i, shared), _view(masks, j, shared)
+        a, b = seen(i, j), seen(j, i)
         box = (
             min(a.box[0], b.box[0]),
             min(a.box[1], b.box[1]),
