@@ -6,7 +6,7 @@ from gains.comparison.queue import quoted
 
 
 def model_overrides(name: str) -> list[str]:
-    """A method by the name of its configuration, or a variant by that of an experiment, such as ``ablation/neither``."""
+    """A method by the name of its configuration, or a variant by that of an experiment: ``ablation/neither``."""
     if "/" in name:
         return [f"experiment={name}", f"model.name={Path(name).name}"]
     return [f"model={name}"]
