@@ -57,7 +57,8 @@ def differences(runs: Path, baseline: str = BASELINE) -> dict[str, Difference]:
         InputError: if no seed has both.
     """
     finished = collect([runs])
-    found = compare(*(units_of(finished, DATASET, model) for model in (METHOD, baseline)), METRICS, SAMPLES, seed=0)
+    ours, theirs = (units_of(finished, DATASET, model) for model in (METHOD, baseline))
+    found = compare(ours, theirs, METRICS, SAMPLES, seed=0)
     if not found:
         raise InputError(f"{runs} holds no seed with a finished run of both {METHOD} and {baseline}")
     return found

@@ -37,9 +37,8 @@ def test_plan(tmp_path: Path) -> None:
 
 
 def test_an_experiment_is_a_method_of_its_own_name(tmp_path: Path) -> None:
-    config = OmegaConf.create({**SETTINGS, "models": ["mask_rcnn", "ablation/neither"], "baseline": "neither"})
-    config = OmegaConf.merge(config, {"datasets": ["isbi2014"], "seeds": [1]})
-    jobs = compare.plan(config, tmp_path, [])
+    asked = {"models": ["mask_rcnn", "ablation/neither"], "baseline": "neither", "datasets": ["isbi2014"], "seeds": [1]}
+    jobs = compare.plan(OmegaConf.create({**SETTINGS, **asked}), tmp_path, [])
     assert [job.key.name for job in jobs] == ["isbi2014_mask_rcnn_seed1", "isbi2014_neither_seed1"]
     assert jobs[1].overrides == ("dataset=isbi2014", "experiment=ablation/neither", "model.name=neither", "seed=1")
 
