@@ -103,7 +103,9 @@ def earlier_metrics(checkpoint: str, steps: int) -> list[dict[str, float]]:
     if not path.is_file():
         return []
     with path.open(newline="") as file:
-        rows = [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(file)]
+        # The step at which a job saved and went on until it was ended may be there twice.
+        lines = dict.fromkeys(tuple(row.items()) for row in csv.DictReader(file))
+    rows = [{name: float(value) for name, value in line if value} for line in lines]
     return [row | {"step": int(row["step"])} for row in rows if row["step"] < steps]
 
 
