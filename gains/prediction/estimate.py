@@ -174,7 +174,8 @@ class FirstPass:
     def prediction(self, factor: float) -> int:
         """Tiles that the images take at a scale."""
         side = min(max(round(self.network_side / factor), MIN_TILE), MAX_TILE)
-        return sum(len(TileGrid.covering(raster.size, side, side // 4, square=True)) for raster, _ in self.images)
+        overlap = self.training.overlap(side)
+        return sum(len(TileGrid.covering(raster.size, side, overlap, square=True)) for raster, _ in self.images)
 
     @property
     def crop_cost(self) -> float:

@@ -139,6 +139,16 @@ class Training:
         low, median, high = network_sizes
         return cls(side, seen, median / source[1], (low, median, high), sizes.pixel_size_um)
 
+    def overlap(self, side: int) -> int:
+        """Pixels that tiles of a side share where nobody says: enough to see whole what another tile cuts.
+
+        That is 1.25 large diameters (the 95 % quantile), at least a quarter and at most half of the tile.
+        """
+        if self.diameters is None:
+            return side // 4
+        pixels = 1.0 if self.network_side is None else side / self.network_side
+        return min(max(side // 4, math.ceil(1.25 * self.diameters[2] * pixels)), side // 2)
+
 
 class Scales:
     """Chooses the view of each image.
@@ -217,19 +227,9 @@ class Scales:
         return self._view(side, setting, square=True)
 
     def _view(self, side: int, setting: str, square: bool) -> View:
-        overlap = self._default_overlap(side) if self.overlap is None else self.overlap
+        overlap = self.training.overlap(side) if self.overlap is None else self.overlap
         if side < MIN_TILE or not 0 <= overlap < side:
             leads = f"tile={side}" if setting == "tile" else f"{setting} leads to tiles of {side} pixels,"
             raise InputError(f"{leads} overlap={overlap}: tile must be at least {MIN_TILE}, overlap less than it")
         larger = 1.0 if self.training.network_side is None else side / self.training.network_side
         return View(side, overlap, square, max(EDGE, math.ceil(EDGE * larger)))
-
-    def _default_overlap(self, side: int) -> int:
-        """Enough for a tile to see whole what another cuts, if it is of a usual size, but at most half of the tile.
-
-        That is 1.25 large diameters (the 95 % quantile), at least a quarter of the tile.
-        """
-        if self.training.diameters is None:
-            return side // 4
-        pixels = 1.0 if self.training.network_side is None else side / self.training.network_side
-        return min(max(side // 4, math.ceil(1.25 * self.training.diameters[2] * pixels)), side // 2)
