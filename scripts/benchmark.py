@@ -8,7 +8,7 @@ python scripts/benchmark.py gpu [--device cuda] [--tiny] [--pieces gamm,ddp] [--
 python scripts/benchmark.py data|scaling [--scales 1,10,100,1000] [--output FILE]
 python scripts/benchmark.py crops [--seeds 1,2,3] [--output FILE]   # large images shrunk, and cropped
 python scripts/benchmark.py method [--seeds 1,2,3] [--output FILE]
-python scripts/benchmark.py finetune --data FOLDER [--sets isbi2014,chromosomes] [--seeds 1]   # of prepared data sets
+python scripts/benchmark.py finetune [--data FOLDER] [--sets isbi2014,chromosomes] [--counts 1,5,all] [--seeds 1]
 python scripts/benchmark.py anchor [--steps 500] [--output FILE]   # beside a plain torchvision Mask R-CNN
 """
 
@@ -46,14 +46,16 @@ if __name__ == "__main__":
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--scales", default="1,10,100", help="of data and scaling: how many times the 100 images")
     parser.add_argument("--seeds", default="1,2,3", help="of method, crops, finetune: one pair of runs for each")
-    parser.add_argument("--sets", default="isbi2014,chromosomes,unseen_nuclei", help="of finetune: which data sets")
+    parser.add_argument("--sets", default="isbi2014,unseen_nuclei,chromosomes", help="of finetune: which data sets")
+    parser.add_argument("--counts", default="0,1,2,5,10,20,all", help="of finetune: how many images are learned from")
     parser.add_argument("--steps", type=int, default=500, help="of anchor: its training steps; ours get the same time")
     parser.add_argument("--tiny", action="store_true", help="of gpu: sizes for a processor, only to see that it runs")
     parser.add_argument("--pieces", help="of gpu: which, such as gamm,ddp; all that are not in the file yet by default")
     parser.add_argument(
         "--data",
         type=Path,
-        help="of mosaic: prepared data set of square images of one size; of finetune: folder of prepared data sets",
+        help="of mosaic: prepared data set of square images of one size; of finetune: folder of prepared data sets "
+        "(without it the figure alone is drawn)",
     )
     parser.add_argument("--checkpoint", default="cells", help="of mosaic: model that knows its categories")
     arguments = parser.parse_args()
@@ -68,6 +70,7 @@ if __name__ == "__main__":
         "finetune": {
             "data": arguments.data,
             "sets": arguments.sets.split(","),
+            "counts": arguments.counts.split(","),
             "seeds": [int(seed) for seed in arguments.seeds.split(",")],
         },
         "anchor": {"steps": arguments.steps},
