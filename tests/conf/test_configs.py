@@ -77,6 +77,17 @@ def test_paper_recipes_have_the_published_maps_and_no_others() -> None:
         assert composed("train", f"dataset={name}").model.targets.anomaly.gain == 2.0
 
 
+def test_duplicates_are_told_by_masks_where_objects_cross_but_in_the_papers_recipes() -> None:
+    by_mask = {
+        name for name in options("dataset") if name != "default" and composed("train", f"dataset={name}").nms == "mask"
+    }
+    assert by_mask == {"crossing_chromosomes", "chromosomes", "uouc"}
+    assert composed("train", "dataset=chromosomes", "nms=box").nms == "box"
+    for name in ("isbi2014", "uouc", "kaggle2018"):
+        recipe = composed("train", f"experiment=paper_{name}")
+        assert (recipe.nms, recipe.nms_iou) == ("box", 0.5)
+
+
 @pytest.mark.parametrize("experiment", [name for name in options("experiment") if name.startswith("paper_")])
 @pytest.mark.parametrize("model", options("model"))
 def test_each_method_has_its_optimizer_in_the_papers_recipe(model: str, experiment: str) -> None:
