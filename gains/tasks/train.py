@@ -24,7 +24,7 @@ from gains.tasks.tracking import begin_tracking, end_tracking, set_mode
 from gains.tasks.trainer import build_trainer, set_device_and_precision
 from gains.tasks.tuning import check_tuning, tune
 from gains.training.checkpoints import LAST, BestCheckpoint
-from gains.training.kept import after_restart, best_checkpoint, resume_from, run_of
+from gains.training.kept import after_restart, best_of, resume_from, run_of
 from gains.training.module import InstanceSegmentation
 from gains.training.stopping import Stopped
 
@@ -66,12 +66,10 @@ def run(config: DictConfig) -> float:
     if split is None or not trainer.is_global_zero:
         end_tracking()
     processes.wait()  # for the first to have written
-    best = best_checkpoint(folder)
-    if resume and not best.is_file():  # nothing was left to do
-        best = best_checkpoint(run_of(resume))
+    best = best_of(folder, resume, module.recipe.operating_point, trainer.is_global_zero)
+    processes.wait()
     if trainer.is_global_zero:
         plot_losses(folder / CURVES, folder / "figures" / "curves.png")
-    seconds = training_seconds(trainer)
     tuning = tune(best, datamodule, config) if config.tune else None
     processes.wait()
     if split is None:
@@ -79,10 +77,10 @@ def run(config: DictConfig) -> float:
         if trainer.is_global_zero:
             print_places(folder, best)
         return objective(trainer) if trainer.is_global_zero else math.nan
-    module = InstanceSegmentation(*load_network(best, trust=config.trust))
-    results = evaluate(
-        module, best, datamodule, split, folder, config.trainer.accelerator, seconds, tuning, config.seed
-    )
+    chosen = None if tuning else module.recipe.operating_point.to_plain()
+    module = InstanceSegmentation(*load_network(best, chosen, config.trust))
+    seconds, device = training_seconds(trainer), config.trainer.accelerator
+    results = evaluate(module, best, datamodule, split, folder, device, seconds, tuning, config.seed)
     processes.part()
     if not trainer.is_global_zero:
         return math.nan

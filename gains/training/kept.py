@@ -7,8 +7,9 @@ import yaml
 
 from gains.comparison.collect import CONFIG
 from gains.errors import InputError
-from gains.models.checkpoint import read_checkpoint
+from gains.models.checkpoint import read_checkpoint, store_operating_point
 from gains.models.released import released
+from gains.operating_point import OperatingPoint
 from gains.training.checkpoints import LAST, OLDER
 
 CHECKPOINTS = "checkpoints"
@@ -99,3 +100,17 @@ def best_checkpoint(folder: Path) -> Path:
     """The run's best checkpoint by validation, or the last where no validation took place."""
     best = folder / CHECKPOINTS / "best.ckpt"
     return best if best.is_file() else folder / CHECKPOINTS / LAST
+
+
+def best_of(folder: Path, resume: str | None, point: OperatingPoint, first: bool) -> Path:
+    """The best checkpoint of a run that has ended, at the operating point that the run has now.
+
+    An earlier part of a resumed run may have stored it at another. Where nothing was left to do in a new folder, it is
+    that of the finished run, which stays as it is. Of several processes the ``first`` writes.
+    """
+    best = best_checkpoint(folder)
+    if resume and not best.is_file():
+        return best_checkpoint(run_of(resume))
+    if resume and first and read_checkpoint(best).recipe.operating_point != point:
+        store_operating_point(best, point)
+    return best

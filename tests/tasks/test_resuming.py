@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 
 from gains.errors import InputError
+from gains.models.checkpoint import read_checkpoint
+from gains.operating_point import OperatingPoint
 from helpers.drawing_network import prepare_noise
 from helpers.training import run_train
 
@@ -61,7 +63,14 @@ def test_a_longer_run_has_the_whole_curve_and_a_finished_one_says_so(
     run_train(root, run, *settings)
     assert "is already at step 3 of 3" in capsys.readouterr().out
     assert steps() == [0, 1, 2]
-    assert json.loads((run / "results.json").read_text())["metrics"]
+    assert json.loads((run / "results.json").read_text())["operating_point"]["nms"] == "box"
+    (run / "results.json").unlink()
+    run_train(root, run, *settings, "nms=mask", "score_threshold=0.25")
+    for point in (
+        OperatingPoint(**json.loads((run / "results.json").read_text())["operating_point"]),
+        read_checkpoint(run / "checkpoints" / "best.ckpt").recipe.operating_point,
+    ):
+        assert (point.nms, point.score_threshold) == ("mask", 0.25)
 
 
 def test_last_goes_on_in_the_folder_of_its_run(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
