@@ -67,14 +67,14 @@ def accuracy(f1: float) -> float:
 
 
 def bought(minutes: float, one: float, several: float) -> int:
-    """Training steps for so many processor minutes.
+    """Training steps with which a whole command, its start included, takes so many processor minutes.
 
     Args:
         minutes: the budget.
-        one: processor seconds of a run of one step, start included.
-        several: the same of a run of :data:`PILOT` steps more.
+        one: processor seconds of a command of one step.
+        several: the same of :data:`PILOT` steps more.
     """
-    return max(1, round(60 * minutes * PILOT / max(several - one, 1e-3)))
+    return max(1, 1 + round((60 * minutes - one) * PILOT / max(several - one, 1e-3)))
 
 
 def exchange(annotations: Annotations, category: str, folder: Path) -> None:
@@ -192,7 +192,8 @@ def predicted(checkpoint: Path, root: Path, category: str) -> float:
 def ours(model: str, name: str, root: Path, minutes: float, seed: int, folder: Path) -> dict[str, Any]:
     """Train one of ours for that time, found by a pilot; returns what the peers tell.
 
-    Training is the whole command: its start, one validation and tuning are in it.
+    Start and validation count in the time, of ours alone; tuning, which comes on top as with the peers, is not told
+    from training.
     """
     one = gains("train", name, root, folder / "one", *training(model, 1, seed))
     several = gains("train", name, root, folder / "several", *training(model, 1 + PILOT, seed))

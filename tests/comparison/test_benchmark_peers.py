@@ -35,12 +35,16 @@ def test_accuracy_follows_from_f1(hits: int, false: int, missed: int) -> None:
     assert benchmark.accuracy(f1) == pytest.approx(hits / (hits + false + missed))
 
 
-@pytest.mark.parametrize("start", [0.0, 12.0, 300.0])
-def test_steps_fill_the_time_whatever_the_start_takes(start: float) -> None:
+@pytest.mark.parametrize("start", [0.0, 12.0, 240.0])
+def test_steps_and_the_start_fill_the_time(start: float) -> None:
     of_a_step = 1.5
     steps = benchmark.bought(5, start + of_a_step, start + (1 + benchmark.PILOT) * of_a_step)
-    assert steps * of_a_step == pytest.approx(300)
-    assert benchmark.bought(0, start, start) == 1
+    assert start + steps * of_a_step == pytest.approx(300)
+
+
+def test_a_start_longer_than_the_time_leaves_one_step() -> None:
+    assert benchmark.bought(5, 400, 410) == 1
+    assert benchmark.bought(0, 20, 20) == 1
 
 
 def record(tool: str, seed: int, f1: float, covered: float | None) -> dict[str, Any]:
