@@ -3,6 +3,7 @@
 python scripts/benchmark.py gamm|metrics|train_step|inference|models|predict|pipeline|estimate|data|stitching|nms|
     dense|mosaic|scale
         [--output FILE] [--device cpu|cuda]
+python scripts/benchmark.py pipeline [--images 300]
 python scripts/benchmark.py mosaic [--data PREPARED] [--checkpoint cells]   # of images of your own
 python scripts/benchmark.py gpu [--device cuda] [--tiny] [--pieces gamm,ddp] [--output FILE]   # goes on with the file
 python scripts/benchmark.py data|scaling [--scales 1,10,100,1000] [--output FILE]
@@ -48,6 +49,7 @@ if __name__ == "__main__":
     parser.add_argument("--seeds", default="1,2,3", help="of method, crops, finetune: one pair of runs for each")
     parser.add_argument("--sets", default="isbi2014,unseen_nuclei,chromosomes", help="of finetune: which data sets")
     parser.add_argument("--counts", default="0,1,2,5,10,20,all", help="of finetune: how many images are learned from")
+    parser.add_argument("--images", type=int, default=100, help="of pipeline: how many are predicted")
     parser.add_argument("--steps", type=int, default=500, help="of anchor: its training steps; ours get the same time")
     parser.add_argument("--tiny", action="store_true", help="of gpu: sizes for a processor, only to see that it runs")
     parser.add_argument("--pieces", help="of gpu: which, such as gamm,ddp; all that are not in the file yet by default")
@@ -63,6 +65,7 @@ if __name__ == "__main__":
     own = {
         "mosaic": {"data": arguments.data, "checkpoint": arguments.checkpoint},
         "gpu": {"tiny": arguments.tiny, "chosen": arguments.pieces},
+        "pipeline": {"images": arguments.images},
         "data": sizes,
         "scaling": sizes,
         "method": {"seeds": [int(seed) for seed in arguments.seeds.split(",")]},
