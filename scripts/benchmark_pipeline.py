@@ -2,8 +2,8 @@
 
 Run as ``python scripts/benchmark.py pipeline``, with ``--images 300`` for a steadier figure. Images of 512 x 512 pixels
 with overlapping disks, all formats, the network of the ``predict`` benchmark (a whole Mask R-CNN whose detections are
-exchanged for the disks), as many threads for it as torch takes by itself (``OMP_NUM_THREADS`` for others). The two modes
-take turns on the same images, so that other load of the machine meets both; the least time of each counts.
+exchanged for the disks), as many threads for it as torch takes by itself (``OMP_NUM_THREADS`` for others). The two
+modes take turns on the same images, so that other load of the machine meets both; the least time of each counts.
 """
 
 import os
