@@ -5,7 +5,7 @@ Of the training and validation images of a data set 1, 2, 5, 10, 20 and all are 
 counted in; the test images are the same untouched ones each time. Both starts are the same network at the same size,
 and train until validation stops rising. 0 images are the weights as they are. Each run leaves a line in
 ``results/finetune/NAME.csv`` when it ends and is skipped when it is there, so that a call which was stopped goes on.
-The figure for the documentation is drawn from these files; without ``--data`` nothing else is done.
+The figure for the documentation is drawn from these files; without ``--data`` that is all that is done.
 """
 
 import csv
@@ -234,14 +234,15 @@ def main(
     counts: Sequence[str] = COUNTS,
 ) -> None:
     """Train what is missing, print all lines and draw the figure; ``device`` does not count, figures are of a CPU."""
-    wanted = product(sets, seeds, counts, LABELS) if data is not None else ()
-    for name, seed, count, start in wanted:
-        if data is not None and (count, start) != ("0", "scratch"):
-            run(TASKS[name], start, count, seed, data)
+    if data is not None:
+        for name, seed, count, start in product(sets, seeds, counts, LABELS):
+            if (count, start) != ("0", "scratch"):
+                run(TASKS[name], start, count, seed, data)
     tables = {name: rows for name in TASKS if (rows := read(KEPT / f"{name}.csv"))}
     for name, rows in tables.items():
         print_rows(name, [dict(row) for row in rows])
-    draw(tables, FIGURE)
+    if tables:
+        draw(tables, FIGURE)
     write_rows(output, [{"data set": name, **row} for name, rows in tables.items() for row in rows])
 
 
