@@ -92,7 +92,7 @@ def ddp(device: str, tiny: bool) -> Rows:
 
 def predict(device: str, tiny: bool) -> Rows:
     """``gains predict`` with all formats, one after the other and as a pipeline."""
-    size = (2, 96, 1) if tiny else (300, 512, 1)
+    size = (2, 96) if tiny else (300, 512)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "rows.json"
         benchmark_pipeline.main(file, device, *size)
