@@ -76,7 +76,8 @@ Rows = dict[str, Tensor]
 """Tensors by name with one row per detection, on their way through a model: ``boxes``, ``labels``, ``scores``, ..."""
 
 Features = dict[str, Tensor]
-"""Pyramid levels ``(N, C, H/s, W/s)`` by name "0" (stride 4), "1", "2", "3", "pool"."""
+"""Pyramid levels ``(N, C, H/s, W/s)`` by name "0" (stride 4), "1", "2", "3", "pool"; for mask branches of two-stage
+methods also "image", the normalised batch ``(N, 3, H, W)`` itself."""
 
 Sizes = list[tuple[int, int]]
 """Each image's ``(height, width)`` in the batch, before padding."""

@@ -11,6 +11,10 @@ with mask logits m, mask target t, anomaly target a and predicted anomaly e of e
 runs only where its maps are asked for. Nothing is left out; each part switches off for the ablation table. Where figure
 and released code part ways (``fusion``), both are there and the figure is the default.
 
+Ours, and not the paper's, is what refines at inference (``refiner``, :mod:`gains.models.parts.roi.mask_refiner`): the
+masks are drawn once more on 56x56 cells with the image's own pixels in view. Both drawings train with L_MR, each with
+half its factor. ``experiment=paper_*`` leaves it out.
+
 Different from the release, beside what :mod:`gains.models.mask_rcnn` says of all two-stage methods:
 
 - The anomaly branch starts at the maps' background, 1 (``start``; the release: 0).
@@ -27,10 +31,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gains.contract import Target
+from gains.contract import Features, Rows, Sizes, Target
 from gains.models.mask_rcnn import MaskBranch
+from gains.models.parts.detections import add_rows, split_detections
 from gains.models.parts.layers import conv_stack
 from gains.models.parts.roi.mask_head import MaskHead, mask_loss, mask_targets, own_class, roi_targets
+from gains.models.parts.roi.mask_refiner import MaskRefiner
 from gains.models.parts.roi.sampling import RoISamples
 
 Fusion = Literal["sum", "concat"]
@@ -105,6 +111,7 @@ class GAInSMaskBranch(MaskBranch):
         anomaly_rois_per_image: the anomaly branch trains on at most that many of an image's foreground RoIs, drawn at
             random; None takes all.
         predict_anomaly: add predicted anomaly maps to the detections.
+        refiner: draws the masks once more, finer; None leaves the coarse ones (as published).
 
     Raises:
         ValueError: if maps are to be predicted without an anomaly branch.
@@ -119,6 +126,7 @@ class GAInSMaskBranch(MaskBranch):
         anomaly_weight: float = 1.0,
         anomaly_rois_per_image: int | None = None,
         predict_anomaly: bool = False,
+        refiner: MaskRefiner | None = None,
     ) -> None:
         super().__init__(head)
         if predict_anomaly and anomaly is None:
@@ -131,17 +139,26 @@ class GAInSMaskBranch(MaskBranch):
         self.anomaly_weight = anomaly_weight
         self.anomaly_rois_per_image = anomaly_rois_per_image
         self.predict_anomaly = predict_anomaly
+        self.refiner = refiner
 
-    def roi_losses(self, pooled: Tensor, samples: RoISamples, targets: list[Target]) -> dict[str, Tensor]:
-        """Weighted L_MR as ``loss_mask``, and weighted L_GA as ``loss_anomaly`` where the branch is there."""
+    def losses(self, features: Features, samples: RoISamples, sizes: Sizes, targets: list[Target]) -> dict[str, Tensor]:
+        """Of the foreground RoIs: weighted L_MR as ``loss_mask``, and as ``loss_refined`` that of the refined masks;
+        weighted L_GA as ``loss_anomaly``; each where its part is there.
+        """
+        samples = samples.positives()
         labels = torch.cat(samples.labels)
+        pooled = self.pool(features, samples.boxes, sizes)
         mask_features = self.head.trunk(pooled)
         logits = self.head.predictor(mask_features)
         anomaly = None
         if self.reweight or self.anomaly is not None:
             anomaly = roi_targets(samples, targets, lambda target: target["anomaly"])
         weight = anomaly if self.reweight else None
-        losses = {"loss_mask": self.mask_weight * mask_loss(logits, labels, mask_targets(samples, targets), weight)}
+        share = self.mask_weight if self.refiner is None else self.mask_weight / 2
+        losses = {"loss_mask": share * mask_loss(logits, labels, mask_targets(samples, targets), weight)}
+        if self.refiner is not None:
+            refined = self.refiner(features["image"], samples.boxes, own_class(logits, labels), mask_features)
+            losses["loss_refined"] = share * self._refined_loss(refined, samples, targets)
         if self.anomaly is not None and anomaly is not None:
             rows = self._anomaly_rows(samples)
             if rows is not None:
@@ -149,6 +166,13 @@ class GAInSMaskBranch(MaskBranch):
             predicted = self.anomaly(pooled, mask_features)
             losses["loss_anomaly"] = self.anomaly_weight * anomaly_loss(predicted, labels, anomaly)
         return losses
+
+    def _refined_loss(self, refined: Tensor, samples: RoISamples, targets: list[Target]) -> Tensor:
+        """L_MR of refined logits ``(P, S, S)``."""
+        side = refined.shape[-1]
+        weight = roi_targets(samples, targets, lambda target: target["anomaly"], side) if self.reweight else None
+        one_class = torch.ones(len(refined), dtype=torch.int64, device=refined.device)
+        return mask_loss(refined[:, None], one_class, mask_targets(samples, targets, size=side), weight)
 
     def _anomaly_rows(self, samples: RoISamples) -> Tensor | None:
         """Rows of the RoIs on which the anomaly branch trains, or None for all of them."""
@@ -161,15 +185,20 @@ class GAInSMaskBranch(MaskBranch):
             begin += len(labels)
         return torch.cat(rows)
 
-    def roi_masks(self, pooled: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """As Mask R-CNN's, with ``anomaly_maps (D, 28, 28)`` on each detection's box where they are asked for."""
-        if not self.predict_anomaly or self.anomaly is None:
-            return super().roi_masks(pooled, labels)
+    def predict(self, features: Features, detections: list[Rows], sizes: Sizes) -> list[Rows]:
+        """Add ``mask_probabilities (D, M, M)`` to each image's detections, M = 28, or the refiner's size, and
+        ``anomaly_maps (D, 28, 28)`` on each detection's box where they are asked for.
+        """
+        boxes, labels = split_detections(detections)
+        pooled = self.pool(features, boxes, sizes)
         mask_features = self.head.trunk(pooled)
-        return {
-            "mask_probabilities": own_class(self.head.predictor(mask_features), labels).float().sigmoid(),
-            "anomaly_maps": own_class(self.anomaly(pooled, mask_features), labels).float(),
-        }
+        logits = own_class(self.head.predictor(mask_features), labels)
+        if self.refiner is not None:
+            logits = self.refiner(features["image"], boxes, logits, mask_features)
+        found = {"mask_probabilities": logits.float().sigmoid()}
+        if self.predict_anomaly and self.anomaly is not None:
+            found["anomaly_maps"] = own_class(self.anomaly(pooled, mask_features), labels).float()
+        return add_rows(detections, **found)
 
 
 def anomaly_loss(values: Tensor, labels: Tensor, target: Tensor) -> Tensor:

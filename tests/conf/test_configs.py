@@ -64,9 +64,9 @@ def test_paper_recipe_is_section_4() -> None:
     assert list(config.augmentation.short_sides) == list(range(640, 801, 32))
     assert config.model.rois_per_image == 512
     mask = config.model.network.mask
-    assert (mask.mask_weight, mask.anomaly_weight, mask.anomaly.start) == (0.75, 1.0, 0.0)
+    assert (mask.mask_weight, mask.anomaly_weight, mask.anomaly.start, mask.refiner.size) == (0.75, 1.0, 0.0, 28)
     ours = composed("train").model.network.mask
-    assert (ours.mask_weight, ours.anomaly_weight, ours.anomaly.start) == (3.0, 1.0, 1.0)
+    assert (ours.mask_weight, ours.anomaly_weight, ours.anomaly.start, ours.refiner.size) == (3.0, 1.0, 1.0, 56)
 
 
 def test_paper_recipes_have_the_published_maps_and_no_others() -> None:
@@ -105,13 +105,24 @@ def test_each_method_has_its_optimizer_in_the_papers_recipe(model: str, experime
 
 
 @pytest.mark.parametrize(
-    ("name", "branch", "reweight"),
-    [("neither", False, False), ("reweighting", False, True), ("branch", True, False), ("both", True, True)],
+    ("name", "branch", "reweight", "refined"),
+    [
+        ("neither", False, False, False),
+        ("reweighting", False, True, False),
+        ("branch", True, False, False),
+        ("both", True, True, False),
+        ("refinement", False, False, True),
+    ],
 )
-def test_ablations_switch_the_parts(name: str, branch: bool, reweight: bool) -> None:
+def test_ablations_switch_the_parts(name: str, branch: bool, reweight: bool, refined: bool) -> None:
     mask = build_network(composed("train", f"experiment=ablation/{name}")).mask
     assert isinstance(mask, GAInSMaskBranch)
-    assert (mask.anomaly is not None, mask.reweight) == (branch, reweight)
+    assert (mask.anomaly is not None, mask.reweight, mask.refiner is not None) == (branch, reweight, refined)
+    whole = build_network(composed("train", "model=gains")).mask
+    assert isinstance(whole, GAInSMaskBranch)
+    assert whole.anomaly is not None
+    assert whole.reweight
+    assert whole.refiner is not None
 
 
 def test_resnet101_variant_is_a_deeper_backbone_and_nothing_else() -> None:

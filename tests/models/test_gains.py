@@ -4,12 +4,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional as F
 
 from gains.contract import Target
 from gains.masks import InstanceCrops
 from gains.models.gains import AnomalyBranch, FusionUnit, GAInSMaskBranch, anomaly_loss
 from gains.models.mask_rcnn import MaskBranch
 from gains.models.parts.roi.mask_head import MaskHead, mask_loss, mask_targets, own_class, roi_targets
+from gains.models.parts.roi.mask_refiner import MaskRefiner
 from gains.models.parts.roi.sampling import RoISamples
 from helpers.scenes import make_decided
 
@@ -26,6 +28,7 @@ def scene() -> tuple[dict[str, torch.Tensor], RoISamples, list[Target]]:
     matched = torch.tensor([0, 1, 0, 0])
     samples = RoISamples([boxes], [torch.tensor([1, 2, 1, 0])], [matched], [target["boxes"][matched]])
     features = {str(level): torch.randn(1, 16, 64 >> (level + 2), 64 >> (level + 2)) for level in range(4)}
+    features["image"] = torch.randn(1, 3, 64, 64)
     return features, samples, [target]
 
 
@@ -65,7 +68,8 @@ def test_losses_and_gradients_match_the_published_code(shared: Path, case: str) 
 def branch(**settings: Any) -> Any:
     torch.manual_seed(3)
     head, anomaly = MaskHead(16, 16, 2), AnomalyBranch(16, 16, 2, start=settings.pop("start", 1.0))
-    return GAInSMaskBranch(head, anomaly if settings.pop("with_anomaly", True) else None, **settings)
+    refiner = MaskRefiner(16) if settings.pop("refined", False) else None
+    return GAInSMaskBranch(head, anomaly if settings.pop("with_anomaly", True) else None, refiner=refiner, **settings)
 
 
 def test_without_either_part_it_is_mask_rcnn() -> None:
@@ -97,6 +101,33 @@ def test_flat_anomaly_maps_of_one_leave_the_mask_loss_unweighted() -> None:
     assert weighted["loss_mask"].item() == pytest.approx(plain["loss_mask"].item(), rel=1e-6)
 
 
+@pytest.mark.parametrize("reweight", [True, False])
+def test_coarse_and_refined_masks_share_the_factor_of_the_mask_loss(reweight: bool) -> None:
+    features, samples, targets = scene()
+    coarse = branch(mask_weight=3.0, reweight=reweight).losses(features, samples, [(64, 64)], targets)
+    module = branch(mask_weight=3.0, reweight=reweight, refined=True)
+    both = module.losses(features, samples, [(64, 64)], targets)
+    assert list(both) == ["loss_mask", "loss_refined", "loss_anomaly"]
+    assert both["loss_mask"].item() == pytest.approx(coarse["loss_mask"].item() / 2, rel=1e-6)
+    positives, labels = samples.positives(), samples.labels[0][:3]
+    trunk = module.head.trunk(module.pool(features, positives.boxes, [(64, 64)]))
+    own = own_class(module.head.predictor(trunk), labels)
+    refined = module.refiner(features["image"], positives.boxes, own, trunk)
+    truth = mask_targets(positives, targets, size=56)
+    weight = roi_targets(positives, targets, lambda target: target["anomaly"], 56) if reweight else 1.0
+    expected = (weight * F.binary_cross_entropy_with_logits(refined, truth, reduction="none")).mean()
+    assert both["loss_refined"].item() == pytest.approx(1.5 * expected.item(), rel=1e-5)
+
+
+def test_refined_masks_are_those_of_the_detected_class_and_finer() -> None:
+    features, samples, _ = scene()
+    detections = [{"boxes": samples.boxes[0][:3], "labels": samples.labels[0][:3], "scores": torch.ones(3)}]
+    coarse = branch().predict(features, detections, [(64, 64)])[0]["mask_probabilities"]
+    refined = branch(refined=True).predict(features, detections, [(64, 64)])[0]["mask_probabilities"]
+    finer = F.interpolate(coarse.logit()[:, None], size=(56, 56), mode="bilinear", align_corners=False)[:, 0]
+    torch.testing.assert_close(refined, finer.sigmoid())  # untrained: the coarse masks, doubled
+
+
 def test_anomaly_loss_reaches_the_mask_head() -> None:
     features, samples, targets = scene()
     module = branch()
@@ -126,9 +157,9 @@ def test_losses_stay_what_they_were() -> None:
 def test_no_foreground_gives_zero_and_keeps_the_graph() -> None:
     features, samples, targets = scene()
     background = RoISamples(samples.boxes, [torch.zeros(4, dtype=torch.int64)], samples.matched, samples.matched_boxes)
-    module = branch()
+    module = branch(refined=True)
     losses = module.losses(features, background, [(64, 64)], targets)
-    assert [loss.item() for loss in losses.values()] == [0, 0]
+    assert [loss.item() for loss in losses.values()] == [0, 0, 0]
     sum(losses.values()).backward()
     assert all(parameter.grad is not None for parameter in module.parameters())
 

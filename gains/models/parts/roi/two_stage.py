@@ -56,14 +56,16 @@ class RoIPath(nn.Module):
         """Weighted losses by name."""
         proposals, losses = self.rpn(batch, features, targets)
         box_losses, samples = self.box.losses(features, proposals, batch.image_sizes, targets)
-        return {**losses, **box_losses, **self.mask.losses(features, samples, batch.image_sizes, targets)}
+        shown = {**features, "image": batch.tensors}
+        return {**losses, **box_losses, **self.mask.losses(shown, samples, batch.image_sizes, targets)}
 
     def detect(self, batch: ImageList, features: Features, point: OperatingPoint) -> list[Rows]:
         """Detections of each image, ``mask_probabilities`` included, in network coordinates."""
         sizes = batch.image_sizes
         self.rpn.detections = point.max_detections
         proposals, _ = self.rpn(batch, features)
-        return self.mask.predict(features, self.box.detect(features, proposals, sizes, point), sizes)
+        shown = {**features, "image": batch.tensors}
+        return self.mask.predict(shown, self.box.detect(features, proposals, sizes, point), sizes)
 
 
 class TwoStageDetector(RoIPath, Detector):
