@@ -67,12 +67,14 @@ def _resize(maps: Tensor, side: int) -> Tensor:
 def _to_depth(pixels: Tensor) -> Tensor:
     """``(P, C, 2S, 2S)`` as ``(P, 4C, S, S)``; torch's ``pixel_unshuffle`` leaves no RoIs at their size."""
     cells = pixels.unflatten(3, (-1, 2)).unflatten(2, (-1, 2))
-    return cells.permute(0, 1, 3, 5, 2, 4).flatten(1, 3)
+    depth: Tensor = cells.permute(0, 1, 3, 5, 2, 4).flatten(1, 3)
+    return depth
 
 
 def _to_space(cells: Tensor) -> Tensor:
     """``(P, 4, S, S)`` as ``(P, 2S, 2S)``."""
-    return cells.unflatten(1, (2, 2)).permute(0, 3, 1, 4, 2).flatten(3).flatten(1, 2)
+    space: Tensor = cells.unflatten(1, (2, 2)).permute(0, 3, 1, 4, 2).flatten(3).flatten(1, 2)
+    return space
 
 
 def build_refiner(channels_in: int, size: int) -> MaskRefiner | None:
