@@ -12,8 +12,8 @@ runs only where its maps are asked for. Nothing is left out; each part switches 
 and released code part ways (``fusion``), both are there and the figure is the default.
 
 Ours, and not the paper's, is what refines at inference (``refiner``, :mod:`gains.models.parts.roi.mask_refiner`): the
-masks are drawn once more on 56x56 cells with the image's own pixels in view. Both drawings train with L_MR, each with
-half its factor. ``experiment=paper_*`` leaves it out.
+masks are drawn once more on 56x56 cells with the image's own pixels in view. Both drawings train with L_MR and its
+factor. ``experiment=paper_*`` leaves it out.
 
 Different from the release, beside what :mod:`gains.models.mask_rcnn` says of all two-stage methods:
 
@@ -106,7 +106,7 @@ class GAInSMaskBranch(MaskBranch):
         head: class logits from RoI features.
         anomaly: predicts anomaly maps; None leaves the branch out (ablation).
         reweight: weight the mask loss with the anomaly target (L_MR); off gives the plain mask loss (ablation).
-        mask_weight: factor of the mask loss in the total.
+        mask_weight: factor of the mask loss in the total, of coarse and refined masks each.
         anomaly_weight: factor of L_GA in the total.
         anomaly_rois_per_image: the anomaly branch trains on at most that many of an image's foreground RoIs, drawn at
             random; None takes all.
@@ -154,11 +154,10 @@ class GAInSMaskBranch(MaskBranch):
         if self.reweight or self.anomaly is not None:
             anomaly = roi_targets(samples, targets, lambda target: target["anomaly"])
         weight = anomaly if self.reweight else None
-        share = self.mask_weight if self.refiner is None else self.mask_weight / 2
-        losses = {"loss_mask": share * mask_loss(logits, labels, mask_targets(samples, targets), weight)}
+        losses = {"loss_mask": self.mask_weight * mask_loss(logits, labels, mask_targets(samples, targets), weight)}
         if self.refiner is not None:
             refined = self.refiner(features["image"], samples.boxes, own_class(logits, labels), mask_features)
-            losses["loss_refined"] = share * self._refined_loss(refined, samples, targets)
+            losses["loss_refined"] = self.mask_weight * self._refined_loss(refined, samples, targets)
         if self.anomaly is not None and anomaly is not None:
             rows = self._anomaly_rows(samples)
             if rows is not None:

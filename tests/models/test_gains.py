@@ -102,13 +102,13 @@ def test_flat_anomaly_maps_of_one_leave_the_mask_loss_unweighted() -> None:
 
 
 @pytest.mark.parametrize("reweight", [True, False])
-def test_coarse_and_refined_masks_share_the_factor_of_the_mask_loss(reweight: bool) -> None:
+def test_coarse_and_refined_masks_have_the_factor_of_the_mask_loss_each(reweight: bool) -> None:
     features, samples, targets = scene()
     coarse = branch(mask_weight=3.0, reweight=reweight).losses(features, samples, [(64, 64)], targets)
     module = branch(mask_weight=3.0, reweight=reweight, refined=True)
     both = module.losses(features, samples, [(64, 64)], targets)
     assert list(both) == ["loss_mask", "loss_refined", "loss_anomaly"]
-    assert both["loss_mask"].item() == pytest.approx(coarse["loss_mask"].item() / 2, rel=1e-6)
+    assert both["loss_mask"].item() == pytest.approx(coarse["loss_mask"].item(), rel=1e-6)
     positives, labels = samples.positives(), samples.labels[0][:3]
     trunk = module.head.trunk(module.pool(features, positives.boxes, [(64, 64)]))
     own = own_class(module.head.predictor(trunk), labels)
@@ -116,7 +116,7 @@ def test_coarse_and_refined_masks_share_the_factor_of_the_mask_loss(reweight: bo
     truth = mask_targets(positives, targets, size=56)
     weight = roi_targets(positives, targets, lambda target: target["anomaly"], 56) if reweight else 1.0
     expected = (weight * F.binary_cross_entropy_with_logits(refined, truth, reduction="none")).mean()
-    assert both["loss_refined"].item() == pytest.approx(1.5 * expected.item(), rel=1e-5)
+    assert both["loss_refined"].item() == pytest.approx(3 * expected.item(), rel=1e-5)
 
 
 def test_refined_masks_are_those_of_the_detected_class_and_finer() -> None:
