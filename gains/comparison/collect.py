@@ -5,8 +5,8 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,10 @@ CONFIG, RESULTS, STATISTICS, CURVES = "config.yaml", "results.json", "statistics
 ENVIRONMENT = "environment.json"
 KEPT = (CONFIG, RESULTS, STATISTICS, CURVES, ENVIRONMENT)
 """What of a run a comparison reads: some kilobytes, worth keeping when the rest is gone."""
+
+
+Settings = tuple[tuple[str, str], ...]
+"""Names of settings and what was given."""
 
 
 @dataclass(frozen=True, order=True)
@@ -68,6 +72,13 @@ class Run:
         metrics: dict[str, float] = self.results["metrics"]
         return metrics
 
+    @property
+    def settings(self) -> Settings:
+        """What its command line said, by name; not from where it was resumed. Empty where nothing is known of it."""
+        words = [str(word).partition("=") for word in self.environment.get("settings") or ()]
+        given = {name.lstrip("+"): value for name, _, value in words if name != "checkpoint"}
+        return tuple(sorted(given.items()))
+
 
 def is_finished(folder: Path) -> bool:
     """Whether a run has left all that a comparison needs."""
@@ -94,25 +105,49 @@ def read_run(folder: Path) -> Run:
 
 
 def collect(roots: Iterable[Path]) -> list[Run]:
-    """All finished runs below some folders, each once, by key; of several with one key the newest.
+    """All finished runs below some folders, each once: of several with one key and the same settings the newest.
+
+    Runs of a sweep may share a key and differ in settings: these then become part of the method's name.
 
     Raises:
         InputError: if a folder does not exist, or none holds a finished run.
     """
-    found: dict[Key, Run] = {}
+    found: dict[tuple[Key, Settings], Run] = {}
     for root in roots:
         if not root.is_dir():
             raise InputError(f"runs={root} does not exist; pass a folder that holds run folders")
         folders = [path.parent for path in sorted(root.rglob(STATISTICS)) if is_finished(path.parent)]
         for run in map(read_run, folders):
-            earlier = found.get(run.key)
+            earlier = found.get((run.key, run.settings))
             if earlier is None or _age(run) >= _age(earlier):
-                found[run.key] = run
+                found[run.key, run.settings] = run
     if not found:
         raise InputError(
             f"runs={', '.join(map(str, roots))}: no finished run (a folder with {RESULTS} and {STATISTICS}) was found"
         )
-    return [found[key] for key in sorted(found)]
+    return sorted(told_apart(list(found.values())), key=lambda run: run.key)
+
+
+def told_apart(runs: Sequence[Run]) -> list[Run]:
+    """The same runs, each with a key of its own: ``gains`` becomes ``gains nms_iou=0.4`` where another has that at 0.6.
+
+    Args:
+        runs: no two of one key with the same settings.
+    """
+    alike: dict[Key, list[dict[str, str]]] = {}
+    for run in runs:
+        alike.setdefault(run.key, []).append(dict(run.settings))
+    differing: dict[str, set[str]] = {}  # by method, so that it has the same names on all data sets and seeds
+    for key, several in alike.items():
+        names = {name for settings in several for name in settings}
+        differing.setdefault(key.model, set()).update(
+            name for name in names if len({settings.get(name) for settings in several}) > 1
+        )
+    return [replace(run, key=replace(run.key, model=_variant(run, differing[run.key.model]))) for run in runs]
+
+
+def _variant(run: Run, names: Collection[str]) -> str:
+    return " ".join([run.key.model, *(f"{name}={value}" for name, value in run.settings if name in names)])
 
 
 def claim(output: Path, settings: Sequence[str]) -> None:
@@ -155,10 +190,14 @@ def _age(run: Run) -> float:
 
 
 def curve(path: Path) -> list[tuple[int, float]]:
-    """Step and main validation metric of every validation in a ``metrics.csv``, which may be growing."""
+    """Step and main validation metric of every validation in a ``metrics.csv``, which may be growing.
+
+    A last line without an end is being written: what is there of a number would be another number.
+    """
     if not path.is_file():
         return []
     with path.open(newline="") as file:
-        rows = [(row.get("step"), row.get(f"val/{MAIN}")) for row in csv.DictReader(file)]
+        lines = [line for line in file if line.endswith("\n")]
+    rows = [(row.get("step"), row.get(f"val/{MAIN}")) for row in csv.DictReader(lines)]
     points = [(int(float(step)), float(value)) for step, value in rows if step and value]
     return [(step, value) for step, value in points if not math.isnan(value)]

@@ -221,7 +221,7 @@ def as_csv(table: Table) -> str:
     return buffer.getvalue()
 
 
-LATEX = {"±": r"$\pm$", "_": r"\_", "%": r"\%", "&": r"\&", "#": r"\#"}
+LATEX = {"{": r"\{", "}": r"\}", "±": r"$\pm$", "_": r"\_", "%": r"\%", "&": r"\&", "#": r"\#"}
 
 
 def latex(table: Table) -> str:

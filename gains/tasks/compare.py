@@ -46,6 +46,9 @@ def run(config: DictConfig) -> None:
     found = write_comparison(output, comparison, failures)
     print("\n".join(map(markdown, found)))
     print("\n".join([*sentences(comparison), *failures]))
+    if config.baseline not in comparison.models:
+        names = ", ".join(comparison.models)
+        print(f"baseline={config.baseline} is not among {names}: no differences; choose one with \"baseline='NAME'\"")
     print(f"tables     {output / 'comparison.md'} (.csv, .tex)\npage       {output / 'comparison.html'}")
     if failures:
         raise SystemExit(1)

@@ -1,6 +1,7 @@
 """Run folders to runs, and statistics there and back."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from gains.comparison.collect import Key, collect, is_finished, keep_run, read_run
+from gains.comparison.collect import Key, collect, curve, is_finished, keep_run, read_run
 from gains.comparison.tables import Comparison, as_csv, latex, markdown, tables
 from gains.errors import InputError
 from gains.masks import InstanceCrops
@@ -132,3 +133,44 @@ def test_tables(tmp_path: Path) -> None:
     assert as_csv(results).splitlines()[0] == ",".join(results.header)
     assert r"mask\_rcnn & " in latex(results)
     assert r"$\pm$" in latex(results)
+
+
+def given(folder: Path, *settings: str) -> None:
+    """Let a run's environment hold what its command line said."""
+    (folder / "environment.json").write_text(json.dumps({"settings": list(settings)}))
+
+
+def test_runs_of_a_sweep_that_differ_in_settings_alone_are_told_apart(tmp_path: Path) -> None:
+    for index, (rate, seed) in enumerate([("0.1", 1), ("0.1", 2), ("0.2", 1), ("0.2", 2)]):
+        write_run(tmp_path / str(index), "gains", seed, 1)
+        given(tmp_path / str(index), "batch_size=1", f"+model.rate={rate}", f"seed={seed}", f"checkpoint={index}")
+    write_run(tmp_path / "usual", "gains", 1, 1)
+    given(tmp_path / "usual", "batch_size=1", "seed=1")
+    write_run(tmp_path / "other", "mask_rcnn", 1, 1)
+    given(tmp_path / "other", "+model.rate=0.3")
+    found = [(run.key.model, run.key.seed) for run in collect([tmp_path])]
+    assert found == [
+        ("gains", 1),
+        ("gains model.rate=0.1", 1),
+        ("gains model.rate=0.1", 2),
+        ("gains model.rate=0.2", 1),
+        ("gains model.rate=0.2", 2),
+        ("mask_rcnn", 1),
+    ]
+
+
+def test_of_a_run_done_twice_the_newer_counts(tmp_path: Path) -> None:
+    for name, time, more in (("a", 2000, []), ("b", 1000, ["checkpoint=a/last.ckpt"])):
+        write_run(tmp_path / name, "gains", 1, 1)
+        given(tmp_path / name, "seed=1", "batch_size=2", *more)
+        os.utime(tmp_path / name / "results.json", (time, time))
+    [run] = collect([tmp_path])
+    assert run.folder.name == "a"
+    assert run.key.model == "gains"
+
+
+def test_a_curve_that_is_being_written_holds_no_half_numbers(tmp_path: Path) -> None:
+    text = "step,val/segm_map\n19,0.25\n39,0.75e-1\n"
+    for end in range(len(text) + 1):
+        (tmp_path / "metrics.csv").write_text(text[:end])
+        assert curve(tmp_path / "metrics.csv") == [(19, 0.25), (39, 0.075)][: max(0, text[:end].count("\n") - 1)]
