@@ -2,9 +2,9 @@
 
 Between them stand ``neither``, Mask R-CNN with the same factor of the mask loss, and ``refinement``, which also draws
 its masks once more: GAInS without its maps. 128 px, 120 steps of 2 images, 40 test images, one run per method and seed
-through ``gains compare``: a call that was stopped goes on where it was, on another machine too, for the few kilobytes of
-each run that the figures need are kept under ``results/``. The images are drawn with the first seed, so that other seeds
-bring new data too.
+through ``gains compare``: a call that was stopped goes on where it was, on another machine too, for the few kilobytes
+of each run that the figures need are kept under ``results/``. The images are drawn with the first seed, so that other
+seeds bring new data too.
 """
 
 import subprocess
