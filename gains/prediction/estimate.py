@@ -133,6 +133,12 @@ class FirstPass:
         if abs(math.log2(fitting / chosen.factor)) > 0.25:
             again = self.until_enough(self.look(nothing_at(fitting), chosen.crops))
             chosen = again if len(again.diameters) >= ENOUGH and again.evidence >= NEARLY * chosen.evidence else chosen
+        if chosen.is_grain:
+            return Estimate(
+                None,
+                f"what looks like {len(chosen.diameters)} objects of {chosen.diameter:.2g} pixels in {self.seen} "
+                "cannot be told from noise, which tells no scale: as in training",
+            )
         others = [looks[step] for step in good if len(looks[step].diameters)]
         agree = all(1 / 1.5 < other.diameter / chosen.diameter < 1.5 for other in others)
         return self.told(chosen, self.usual, agree)

@@ -46,6 +46,9 @@ LEAST_SPREAD = math.log(1.25)
 LEAST_SHOWN = 0.25
 """Share of objects of a size that a crop shows whole, below which none stands for more others."""
 
+GRAIN = 1.2
+"""By which pixels half an object apart have to differ more than neighbours do (mean squares); in noise it is 1."""
+
 Detect = Callable[[list[Tensor]], list[dict[str, Any]]]
 Image = tuple[Raster, tuple[float, float]]
 """With the pixel values that become 0 and 1."""
@@ -64,6 +67,9 @@ class Look:
         diameters: ``(N,)`` of the objects that are not cut, in pixels of the images.
         weights: ``(N,)`` of each: large objects are cut more often.
         crops: how many of each image were seen.
+        near: squared difference of neighbouring pixels, summed over all that is seen.
+        far: the same of pixels half as far apart as a typical object is wide at this scale: at its full width the next
+            one of a row may lie.
     """
 
     factor: float
@@ -74,6 +80,8 @@ class Look:
     diameters: FloatArray
     weights: FloatArray
     crops: int = 0
+    near: float = 0.0
+    far: float = 0.0
 
     @property
     def evidence(self) -> float:
@@ -94,6 +102,11 @@ class Look:
         order = np.argsort(self.diameters)
         running = np.cumsum(self.weights[order])
         return float(self.diameters[order][np.searchsorted(running, running[-1] / 2)])
+
+    @property
+    def is_grain(self) -> bool:
+        """Whether objects of the size looked for would be noise: distant pixels differ as little as neighbours do."""
+        return 0 < self.far < GRAIN * self.near
 
     @property
     def error(self) -> float:
@@ -161,7 +174,8 @@ class Looker:
         """A look with further crops of each image, whose side in network pixels is given."""
         pixels = max(round(side / look.factor), 1)
         entries: list[tuple[Raster, IntArray, Tensor]] = []
-        contrast, usual = look.contrast, look.usual
+        contrast, usual, near, far = look.contrast, look.usual, look.near, look.far
+        apart = max(round(self.median / look.factor / 2), 2)
         for raster, limits in images:
             boxes, variances = by_contrast(raster, pixels, self.intensity)
             chosen = slice(look.crops, look.crops + crops)
@@ -170,7 +184,10 @@ class Looker:
             usual += float(np.average(variances, weights=areas) * areas[chosen].sum())
             boxes = boxes[chosen]
             tiles = network_tiles(raster, boxes, (pixels, pixels), self.intensity, Notes(), limits)
-            entries += [(raster, box, tile) for box, tile in zip(boxes, tiles, strict=True)]
+            for box, tile in zip(boxes, tiles, strict=True):
+                entries.append((raster, box, tile))
+                inside = tile[:, : box[3] - box[1], : box[2] - box[0]]
+                near, far = near + difference(inside, 1), far + difference(inside, apart)
         found, area = look.found, look.area
         diameters, weights = [look.diameters], [look.weights]
         for start in range(0, len(entries), self.batch_size):
@@ -181,7 +198,7 @@ class Looker:
                 diameters.append(sizes)
                 weights.append(weight)
         sizes, weight = np.concatenate(diameters), np.concatenate(weights)
-        return Look(look.factor, found, area, contrast, usual, sizes, weight, look.crops + crops)
+        return Look(look.factor, found, area, contrast, usual, sizes, weight, look.crops + crops, near, far)
 
     def measure(
         self, found: dict[str, Any], box: IntArray, size: tuple[int, int], factor: float
@@ -207,6 +224,19 @@ class Looker:
         weights = scores / shown
         above = (scores - self.threshold) / max(1 - self.threshold, 1e-6)
         return float((above**2 * fit * diameters / shown)[whole].sum()), diameters[whole], weights[whole]
+
+
+def difference(values: Tensor, distance: int) -> float:
+    """Mean squared difference of values ``(C, H, W)`` so many pixels apart, along rows plus along columns.
+
+    Where they are no longer than that, those at their two ends count.
+    """
+    total = 0.0
+    for axis in (1, 2):
+        length = values.shape[axis] - min(distance, values.shape[axis] - 1)
+        first, last = values.narrow(axis, 0, length), values.narrow(axis, values.shape[axis] - length, length)
+        total += float((first - last).square().mean())
+    return total
 
 
 def by_contrast(raster: Raster, side: int, intensity: Intensity) -> tuple[IntArray, FloatArray]:

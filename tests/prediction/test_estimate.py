@@ -3,8 +3,10 @@
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
+from gains import load_model
 from gains.images.raster import ArrayRaster
 from gains.prediction import predictor
 from gains.prediction.estimate import Estimate, FirstPass
@@ -64,6 +66,42 @@ def test_nothing_to_go_by_changes_nothing() -> None:
     estimate = model.estimate([ArrayRaster(image)])
     assert estimate.diameter is None
     assert "too few to tell" in estimate.text
+
+
+def noise(kind: str) -> npt.NDArray[np.uint8]:
+    rng = np.random.default_rng(0)
+    values = {
+        "gaussian": 100 + 25 * rng.standard_normal((200, 240)),
+        "poisson": rng.poisson(5, (200, 240)) * 20.0,
+        "shaded": np.linspace(60, 140, 240) + 25 * rng.standard_normal((200, 240)),
+        "constant": np.full((200, 240), 200.0),
+        "gradient": np.tile(np.linspace(0, 255, 240), (200, 1)),
+    }
+    return np.repeat(values[kind].clip(0, 255).astype(np.uint8)[:, :, None], 3, axis=2)
+
+
+@pytest.mark.parametrize("kind", ["gaussian", "poisson", "shaded", "constant", "gradient"])
+def test_noise_and_empty_images_tell_no_size(kind: str) -> None:
+    """Enlarged far enough, the grains of noise look like objects."""
+    estimate = sized_predictor().estimate([ArrayRaster(noise(kind))])
+    assert estimate.diameter is None
+    assert "sure" not in estimate.text
+    assert ("too few to tell" if kind in ("constant", "gradient") else "noise") in estimate.text
+
+
+def test_noise_upon_objects_does_not_hide_them() -> None:
+    image, _ = disks(0.5)
+    noisy = image * 0.6 + np.random.default_rng(0).normal(40, 25, image.shape)
+    estimate = sized_predictor().estimate([ArrayRaster(noisy.clip(0, 255).astype(np.uint8))])
+    assert estimate.diameter == pytest.approx(0.5 * LEARNED, rel=0.2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["gaussian", "poisson", "constant", "gradient"])
+def test_the_shipped_nuclei_take_no_noise_for_objects(kind: str) -> None:
+    estimate = load_model("nuclei", accelerator="cpu").estimate([ArrayRaster(noise(kind))])
+    assert estimate.diameter is None
+    assert "sure" not in estimate.text
 
 
 def test_a_checkpoint_without_sizes_predicts_as_before_and_says_so() -> None:
