@@ -143,12 +143,7 @@ def write_prediction_report(
     notes = [*_notes(found), *remarks]
     if notes:
         parts.append(section("Notes", bullets(notes, "notes")))
-    charts: dict[str, Any] = {
-        f"area ({unit})" + (f", {name}" if len(by_category) > 1 else ""): {
-            factor * pixels: times for pixels, times in each.areas.items()
-        }
-        for name, each in by_category.items()
-    }
+    charts = _charts(by_category, factor, unit)
     charts["score"] = every.scores
     if len(counts) > 2:
         charts["instances per image"] = counts
@@ -158,6 +153,16 @@ def write_prediction_report(
     parts += [section("Pictures", gallery(found.figures)), section("Images", table(header, rows))]
     parts.append(section("Settings", settings_table(settings)))
     write_page(path, "Predicted instances", f"{settings.get('model')} ({settings.get('checkpoint')})", parts)
+
+
+def _charts(categories: Mapping[str, Category], factor: float, unit: str) -> dict[str, Any]:
+    """Areas of each category times a factor, by the title of their histogram."""
+    return {
+        f"area ({unit})" + (f", {name}" if len(categories) > 1 else ""): {
+            factor * pixels: times for pixels, times in each.areas.items()
+        }
+        for name, each in categories.items()
+    }
 
 
 def cap_notes(found: Summary) -> list[str]:
