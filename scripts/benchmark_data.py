@@ -1,10 +1,10 @@
-"""What a data set costs as it grows: preparing, the first and every later start, a worker's memory, the evaluator.
+"""What a data set costs as it grows: preparing, the first and every later start, a worker's memory, scores, reports.
 
 Run as ``python scripts/benchmark.py data``: 100 images with 10,000 annotations, then 10 and 100 times as many; with
-``--scales 1000`` 100,000 images with 10 million, for which 5 GB of disk are needed. The images are small and empty;
+``--scales 1000`` 100,000 images with 10 million, for which 7 GB of disk are needed. The images are small and empty;
 masks are ellipses. Every step runs in a process of its own, forked when the libraries are loaded. Seconds are those of
 the processor, so that other load of the machine does not count. Beside the start stands what parsing
-``annotations.json`` whole would take, up to a million annotations.
+``annotations.json`` whole would take, and ``gains score`` of the file against itself, up to a million annotations.
 """
 
 import json
@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -28,11 +29,15 @@ from gains.data.prepare import prepare
 from gains.data.source import ImageRecord, Instance
 from gains.data.sources.coco import Coco
 from gains.metrics.evaluator import InstanceSegmentationEvaluator
+from gains.metrics.sources import read_ground_truth, read_predictions
+from gains.metrics.sources.scored import filled
+from gains.prediction.records import Record, read_records, record_path
+from gains.reports.prediction import MAX_PICTURES, summarise, write_prediction_report
 from gains.rle import RLE, encode_crop
 
 IMAGES, INSTANCES, SIDE, SCALES = 100, 100, 256, (1, 10, 100)
-MOST_PARSED = 10**9
-"""Bytes that are parsed whole at most: ten million annotations would take more than 12 GB."""
+MOST = 10**9
+"""Bytes that are parsed whole, and scored, at most: ten million annotations would take 12 GB, and hours."""
 MOST_EVALUATED = 300
 """Images that the evaluator gets at most."""
 
@@ -111,9 +116,38 @@ def started(root: Path) -> tuple[float, float]:
 
 def parsed(root: Path) -> tuple[float, float]:
     """Costs of parsing them whole, none where they are too many."""
-    if (root / "annotations.json").stat().st_size > MOST_PARSED:
+    if (root / "annotations.json").stat().st_size > MOST:
         return math.nan, math.nan
     return costs(lambda: json.loads((root / "annotations.json").read_text()))
+
+
+def scored(root: Path) -> tuple[float, float]:
+    """Costs of scoring the annotations against themselves as ``gains score`` does, none where they are too many."""
+    path = root / "annotations.json"
+    if path.stat().st_size > MOST:
+        return math.nan, math.nan
+
+    def score() -> None:
+        truth = read_ground_truth(path)
+        filled(truth, read_predictions(path, truth), INSTANCES, 0.5, arrangement=True).compute()
+
+    return costs(score)
+
+
+def reported(root: Path, images: int) -> tuple[float, float]:
+    """Costs of the report of ``gains predict`` on images with so many instances, but without pictures."""
+    draw = np.random.default_rng(0)
+    for number in range(images):
+        areas, scores = draw.integers(50, 5000, INSTANCES).tolist(), draw.random(INSTANCES).round(4).tolist()
+        about = (f"{number:06d}", f"{number:06d}.png", SIDE, SIDE, scores, areas, ["cell"] * INSTANCES)
+        record = Record(*about, overlaps=[False] * INSTANCES, capped_tiles=0, hidden=0, plain="", drawn="")
+        record_path(root, record.name).parent.mkdir(exist_ok=True)
+        record_path(root, record.name).write_text(json.dumps(asdict(record)))
+
+    def report() -> None:
+        write_prediction_report(root / "report.html", summarise(read_records(root, MAX_PICTURES)), {}, [])
+
+    return costs(report)
 
 
 def worker(root: Path) -> float:
@@ -182,6 +216,7 @@ def measured(images: int, scales: tuple[int, ...]) -> list[dict[str, Any]]:
             eval_seconds, eval_mb, instances = forked(evaluated, root)
             row |= {"eval us/instance": 1e6 * eval_seconds / instances, "eval kB/instance": 1e3 * eval_mb / instances}
             row |= told("parse whole", *forked(parsed, root)) | told("read as COCO", *forked(read_as_coco, root))
+            row |= told("score", *forked(scored, root)) | told("report", *forked(reported, root, images * scale))
             rows.append(row)
             print(f"{row['annotations']} annotations measured", flush=True)
             shutil.rmtree(root)

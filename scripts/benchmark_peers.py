@@ -126,34 +126,13 @@ def one_thread() -> dict[str, str]:
     return {**os.environ, **dict.fromkeys(names, "1")}
 
 
-def listed(folder: Path, truth: Path, output: Path) -> None:
-    """Write a peer's label images as a COCO results list: the parts of a label, however many, are one instance.
-
-    As label images some would be refused, for ``gains score`` takes labels of many parts for masks of classes; those
-    of a network that has not learned much look so, and so does an instance that another crosses.
-    """
-    content = json.loads(truth.read_text(encoding="utf-8"))
-    results = []
-    for entry in content["images"]:
-        labels = tifffile.imread(folder / f"{Path(entry['file_name']).stem}.tif")
-        numbers, dense = np.unique(labels, return_inverse=True)  # without gaps; 0 stays the background
-        layer = dense.reshape(labels.shape) + (numbers[0] > 0)
-        for rle in InstanceCrops.from_label_layers(layer[None], int(layer.max())).to_rle():
-            counts = rle["counts"]
-            text = counts.decode() if isinstance(counts, bytes) else counts
-            found = {"image_id": entry["id"], "category_id": content["categories"][0]["id"], "score": 1.0}
-            results.append({**found, "segmentation": {"size": list(rle["size"]), "counts": text}})
-    output.write_text(json.dumps(results), encoding="utf-8")
-
-
 def peer(tool: str, exchanged: Path, output: Path, minutes: float, seed: int, environments: Path) -> dict[str, Any]:
     """Run a peer; returns what it tells. The folder ``output`` then holds label images of the test images."""
     script = Path(__file__).parent / "peers" / f"{tool}_run.py"
     command = [interpreter(tool, environments), script, exchanged, output, str(minutes), str(seed)]
     subprocess.run([str(part) for part in command], check=True, stdout=sys.stderr, env=one_thread())
     told: dict[str, Any] = json.loads((output / "run.json").read_text(encoding="utf-8"))
-    listed(output, exchanged / "test.json", output / "predictions.json")
-    return {**told, "predictions": output / "predictions.json", "threshold": 0.0}
+    return {**told, "predictions": output, "threshold": 0.0}
 
 
 def gains(task: str, name: str, root: Path, folder: Path, *more: str) -> float:
@@ -219,7 +198,8 @@ def ours(model: str, name: str, root: Path, minutes: float, seed: int, folder: P
 def scored(truth: Path, predictions: Path, threshold: float, output: Path) -> dict[str, Any]:
     """Metrics of ``gains score``, and those of the parts of instances that others cover."""
     settings = [f"ground_truth={truth}", f"predictions={predictions}", f"score_threshold={threshold}"]
-    settings += [f"output={output}", "max_detections=500", "bootstrap_samples=0"]
+    # The label images of peers hold a number for each instance, however many there are, and in however many parts.
+    settings += [f"output={output}", "max_detections=500", "bootstrap_samples=0", "components=false"]
     command = [sys.executable, "-m", "gains.cli", "score", *settings]
     subprocess.run(command, check=True, stdout=sys.stderr)
     results = json.loads((output / "results.json").read_text(encoding="utf-8"))

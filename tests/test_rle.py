@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from pycocotools import mask as coco_mask
 
-from gains.rle import decode_crop, encode_crop, run_lengths
+from gains.rle import are_sound, decode_crop, encode_crop, run_lengths
 
 dense_masks = st.tuples(st.integers(1, 9), st.integers(1, 9)).flatmap(lambda shape: arrays(bool, shape))
 
@@ -79,3 +79,42 @@ def test_counts_may_be_bytes_text_or_a_list() -> None:
 def test_runs_that_do_not_fill_the_image_are_refused(counts: list[int]) -> None:
     with pytest.raises(ValueError, match="RLE runs cover"):
         decode_crop({"size": [5, 5], "counts": counts})
+
+
+def is_sound(text: str, pixels: int) -> bool:
+    """By decoding it."""
+    try:
+        mask, _ = decode_crop({"size": [1, pixels], "counts": text})
+    except ValueError:
+        return False
+    return bool(mask.any())
+
+
+# Digits of single numbers, of those that go on, of negative ones, and what is none.
+texts = st.text(alphabet="0123?@OPRo~\u00e9", min_size=1, max_size=6)
+
+
+@given(st.lists(st.one_of(texts, dense_masks.map(lambda mask: coco(mask)["counts"])), max_size=6), st.integers(1, 60))
+@settings(max_examples=500, deadline=None)
+def test_what_is_sound_in_bulk_is_what_decodes(counts: list[str], pixels: int) -> None:
+    for text in counts:
+        assert are_sound([text], [pixels]).tolist() == [is_sound(text, pixels)]
+    together = are_sound(counts, [pixels] * len(counts)).tolist()
+    expected = [is_sound(text, pixels) for text in counts]
+    assert together == expected or not any(together)
+
+
+@given(st.lists(dense_masks, min_size=1, max_size=8))
+@settings(max_examples=200, deadline=None)
+def test_masks_of_other_sizes_are_told_apart_in_bulk(masks: list[npt.NDArray[np.bool_]]) -> None:
+    counts = [coco(mask)["counts"] for mask in masks]
+    assert are_sound(counts, [mask.size for mask in masks]).tolist() == [bool(mask.any()) for mask in masks]
+    wrong = [mask.size + (index % 2) for index, mask in enumerate(masks)]
+    expected = [bool(mask.any()) and index % 2 == 0 for index, mask in enumerate(masks)]
+    assert are_sound(counts, wrong).tolist() == expected
+
+
+def test_runs_whose_sum_wraps_around_are_not_sound() -> None:
+    far = "o" * 11 + "7"  # 2^58 - 1 as eleven digits that go on, and a last one
+    assert not are_sound([far * 16 + "4"], [4]).any()
+    assert not is_sound(far * 16 + "4", 4)

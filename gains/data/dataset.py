@@ -136,7 +136,7 @@ def load_annotations(root: Path, categories: Sequence[str] | None = None) -> Ann
     label_of = np.array([*(label.get(entry["name"], 0) for entry in index.categories), 0], dtype=np.int32)
     return Annotations(
         root,
-        {name: {**entry, "id": numbers[entry["id"]]} for name, entry in zip(stems, index.images, strict=True)},
+        {name: _numbered(entry, numbers) for name, entry in zip(stems, index.images, strict=True)},
         names,
         [ids[name] for name in names],
         index.info,
@@ -145,6 +145,12 @@ def load_annotations(root: Path, categories: Sequence[str] | None = None) -> Ann
         label_of[index.category],
         {number: name for name, number in numbers.items()},
     )
+
+
+def _numbered(entry: dict[str, Any], numbers: Mapping[Id, int]) -> dict[str, Any]:
+    """An image entry whose id is a number: mostly the entry itself, so that 100,000 of them are held once."""
+    number = numbers[entry["id"]]
+    return entry if number == entry["id"] else {**entry, "id": number}
 
 
 class InstanceDataset(Dataset[tuple[Tensor, Target]]):

@@ -2,7 +2,7 @@
 
 import math
 import unicodedata
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -12,13 +12,16 @@ from gains.errors import InputError
 from gains.formats.archives import check_relative
 from gains.formats.coco_ids import MOST_ID, Id, to_id
 from gains.formats.coco_lists import read_lists
-from gains.formats.coco_masks import to_rle
+from gains.formats.coco_masks import known_sound, to_rle
 from gains.formats.coco_store import CocoAnnotation, CocoAnnotations
 from gains.formats.faults import Faults
 
 # "group" is what prepare writes from a groups file, which alone decides the split.
 STANDARD_IMAGE = ("id", "file_name", "height", "width", "license", "flickr_url", "coco_url", "date_captured", "group")
 STANDARD_ANNOTATION = ("id", "image_id", "category_id", "segmentation", "area", "bbox")
+
+TOGETHER = 256
+"""Annotations whose masks are checked at a time."""
 
 MAX_PIXELS = 2**31
 """Masks of larger images do not fit the run lengths of COCO's tools."""
@@ -70,22 +73,30 @@ def read_coco(path: Path, category: str | None = None) -> CocoFile:
     # What belongs to an entry that is at fault itself would only repeat that.
     at_fault = {to_id(entry.get("id")) for entry in lists.images} - images.keys()
     others = {number for number, name in categories.items() if category not in (None, name)}
+    lists.images.clear()  # they are held once
     annotations = CocoAnnotations({number: image.size for number, image in images.items()})
-    for index, entry in enumerate(lists.annotations()):
+    for index, (entry, sound) in enumerate(with_soundness(lists.annotations())):
         with faults.collected():
-            unsound = to_id(entry.get("image_id")) in at_fault or not categories
-            if not unsound and to_id(entry.get("category_id")) not in others:
+            repeats = not categories or (at_fault and to_id(entry.get("image_id")) in at_fault)
+            if not repeats and not (others and to_id(entry.get("category_id")) in others):
                 where = f"{path}: {describe(entry, index, 'annotation')}"
-                annotations.add(_annotation(entry, where, images, categories))
+                annotations.add(_annotation(entry, where, images, categories, sound))
     faults.check()
     return CocoFile(path, categories, images, annotations)
 
 
+def with_soundness(entries: Iterator[Any]) -> Iterator[tuple[Any, bool]]:
+    """Each entry with whether its mask is :func:`known_sound`, which is found for many together."""
+    while together := list(islice(entries, TOGETHER)):
+        masks = [entry.get("segmentation") if isinstance(entry, dict) else None for entry in together]
+        yield from zip(together, known_sound(masks), strict=True)
+
+
 def _annotation(
-    entry: Mapping[str, Any], where: str, images: Mapping[Id, CocoImage], categories: Mapping[Id, str]
+    entry: Mapping[str, Any], where: str, images: Mapping[Id, CocoImage], categories: Mapping[Id, str], sound: bool
 ) -> CocoAnnotation:
     image, category = place(entry, where, images, categories)
-    mask = to_rle(entry.get("segmentation"), images[image].size, where)
+    mask = to_rle(entry.get("segmentation"), images[image].size, where, sound)
     crowd = _crowd(entry.get("iscrowd"), where)
     extra = {key: value for key, value in entry.items() if key not in STANDARD_ANNOTATION}
     return CocoAnnotation(image, categories[category], mask, read_box(entry, where), bool(crowd), extra)
@@ -239,6 +250,6 @@ def read_box(entry: Mapping[str, Any], where: str) -> list[float] | None:
 
 def is_number(value: Any) -> bool:
     """Whether a value is a finite number."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return False
-    return abs(value) < MOST_ID if isinstance(value, int) else math.isfinite(value)
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < MOST_ID

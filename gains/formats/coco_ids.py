@@ -11,13 +11,13 @@ MOST_ID = 2**63
 
 def to_id(value: Any) -> Id | None:
     """An id as a whole number where it can be read as one, else as text; None for what is no id."""
-    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+    if isinstance(value, bool):
         return None
+    if isinstance(value, int):  # as most are
+        return value if abs(value) < MOST_ID else None
     if isinstance(value, str):
         return int(value) if value.isdecimal() and len(value) < 19 else value or None
-    if isinstance(value, int):
-        return value if abs(value) < MOST_ID else None
-    return int(value) if math.isfinite(value) and value == int(value) else None
+    return int(value) if isinstance(value, float) and math.isfinite(value) and value == int(value) else None
 
 
 def number_ids(ids: Iterable[Id]) -> dict[Id, int]:

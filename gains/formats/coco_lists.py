@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 from gains.errors import InputError
 from gains.formats.coco_ids import Id, to_id
-from gains.formats.stream import top_level
+from gains.formats.stream import entries, first_character, top_level
 
 LISTS = ("images", "annotations", "categories")
 
@@ -39,9 +39,9 @@ class CocoLists:
     def annotations(self) -> Iterator[Entry]:
         """Entries of the annotations, read from the file again."""
         lists = (value for key, value in top_level(self.path) if key == "annotations")
-        for number, entries in enumerate(lists, 1):
+        for number, value in enumerate(lists, 1):
             if number == self.number:
-                yield from entries
+                yield from value
                 return
 
 
@@ -53,6 +53,8 @@ def read_lists(path: Path) -> CocoLists:
     """
     try:
         return _scan(path)
+    except InputError:
+        raise
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
@@ -92,40 +94,41 @@ def _scan(path: Path) -> CocoLists:
     return CocoLists(path, kept["images"], kept["categories"], used, number)
 
 
-def _refuse(path: Path, error: Exception) -> NoReturn:
-    """Say what is wrong with a file that is no JSON object."""
-    if path.stat().st_size < SMALL:
-        coco_lists(load_json(path), path)
-    raise InputError(f"{path} is no COCO file: {error}") from None
-
-
-def load_json(path: Path) -> Any:
-    """Content of a json file.
+def holds_list(path: Path) -> bool:
+    """Whether a JSON file is a list, as results are.
 
     Raises:
-        InputError: if it is not there or no JSON.
+        InputError: if it cannot be read.
     """
     try:
-        return json.loads(path.read_bytes())
+        return first_character(path) == "["
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is no JSON file: {error}") from None
+    except ValueError:
+        return False
 
 
-def coco_lists(content: Any, path: Path) -> dict[str, list[Entry]]:
-    """The three lists of a COCO file that was parsed whole.
+def read_results(path: Path) -> Iterator[Any]:
+    """Entries of a JSON list, which may be too long to hold.
 
     Raises:
-        InputError: if it does not have them, or they hold anything but objects.
+        InputError: if it is damaged.
     """
-    for key in LISTS:
-        if not isinstance(content, dict) or not isinstance(content.get(key), list):
-            raise InputError(_lacks(path, key))
-        if not all(isinstance(entry, dict) for entry in content[key]):
-            raise InputError(_holds_other(path, key))
-    result: dict[str, list[Entry]] = content
-    return result
+    try:
+        yield from entries(path)
+    except (ValueError, RecursionError) as error:
+        _refuse(path, error)
+
+
+def _refuse(path: Path, error: Exception) -> NoReturn:
+    """Say what is wrong with a file that is no JSON, or holds no object."""
+    if path.stat().st_size >= SMALL:
+        raise InputError(f"{path} is no COCO file: {error}") from None
+    try:
+        json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as damage:
+        raise InputError(f"{path} is no JSON file: {damage}") from None
+    raise InputError(_lacks(path, LISTS[0])) from None
 
 
 def _lacks(path: Path, key: str) -> str:

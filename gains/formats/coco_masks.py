@@ -1,30 +1,61 @@
 """The three ways in which COCO writes a mask, to one compressed RLE, checked."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from pycocotools import mask as coco_mask
 
 from gains.errors import InputError
-from gains.rle import RLE, decode_crop
+from gains.rle import RLE, are_sound, decode_crop
 
 FAR = 10
 """Polygons may leave their image up to this multiple of its longer side."""
+MOST = 2**31
+"""Sides whose product fits 64 bits."""
+LONG = 2000
+"""Characters from which on a mask is checked by itself: many of them together would take much memory."""
 MAX_OUTLINE = 2e6
 """Longest outline in pixels: pycocotools walks along it in fifths of a pixel and keeps each step."""
 
 
-def to_rle(segmentation: Any, size: tuple[int, int], where: str) -> RLE:
+def known_sound(segmentations: Sequence[Any]) -> list[bool]:
+    """Which are compressed RLE that fill the size they state and cover a pixel; of others nothing is known.
+
+    Many together take a twentieth of the time that :func:`to_rle` takes for each.
+    """
+    known = [False] * len(segmentations)
+    rows = [row for row, each in enumerate(segmentations) if _is_compressed(each)]
+    masks = [segmentations[row] for row in rows]
+    if masks:
+        pixels = [mask["size"][0] * mask["size"][1] for mask in masks]
+        for row, sound in zip(rows, are_sound([mask["counts"] for mask in masks], pixels).tolist(), strict=True):
+            known[row] = sound
+    return known
+
+
+def _is_compressed(segmentation: Any) -> bool:
+    if not isinstance(segmentation, dict):
+        return False
+    size, counts = segmentation.get("size"), segmentation.get("counts")
+    sides = isinstance(size, list) and len(size) == 2 and all(type(side) is int and 0 < side < MOST for side in size)
+    return sides and isinstance(counts, str) and 0 < len(counts) < LONG
+
+
+def to_rle(segmentation: Any, size: tuple[int, int], where: str, sound: bool = False) -> RLE:
     """Compressed RLE of a ``segmentation``: polygons, uncompressed RLE or compressed RLE.
 
     Args:
         segmentation: as read from json.
         size: ``(height, width)`` of the image.
         where: file and annotation, for the error.
+        sound: whether it is :func:`known_sound`.
 
     Raises:
         InputError: if it is missing, malformed, of another image's size, or without a pixel.
     """
+    if sound and segmentation["size"] == list(size):
+        return {"size": list(size), "counts": segmentation["counts"]}
     if not segmentation:
         raise InputError(f"{where} has an empty segmentation; give polygons or RLE, or remove the annotation")
     rle = _rle(segmentation, size, where) if isinstance(segmentation, dict) else _polygons(segmentation, size, where)

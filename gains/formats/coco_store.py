@@ -1,22 +1,15 @@
-"""Checked COCO annotations in a temporary file: ten million of them would not fit into memory as Python objects."""
+"""Checked COCO annotations, of which few are held at a time."""
 
-import json
-import tempfile
 from array import array
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from gains.errors import InputError
 from gains.formats.coco_ids import Id
+from gains.formats.spool import Spool
 from gains.rle import RLE
-
-IN_MEMORY = 2**26
-"""Bytes of annotations from which on they lie in a file."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +25,7 @@ class CocoAnnotation:
 
 
 class CocoAnnotations:
-    """Annotations in the order in which they were added, and by image.
+    """Annotations by image, in the order in which they were added.
 
     Args:
         sizes: ``(height, width)`` of each image by id.
@@ -43,11 +36,9 @@ class CocoAnnotations:
 
     def __init__(self, sizes: Mapping[Id, tuple[int, int]]) -> None:
         self.crowds = 0
-        self._images = list(sizes)
-        self._sizes = [list(size) for size in sizes.values()]
-        self._place = {image: place for place, image in enumerate(sizes)}
-        self._file = tempfile.SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115 - gone with this object
-        self._owner, self._end, self._hash = array("q"), array("q", [0]), array("q")
+        self._sizes = sizes
+        self._kept = Spool()
+        self._hash = array("q")
 
     def add(self, annotation: CocoAnnotation) -> None:
         """Append one; only the counts of its mask are kept, whose size is that of the image.
@@ -55,51 +46,21 @@ class CocoAnnotations:
         Raises:
             InputError: if the disk of temporary files is full.
         """
-        image, category, counts = self._place[annotation.image], annotation.category, annotation.mask["counts"]
-        record = json.dumps([category, counts, annotation.box, annotation.crowd, annotation.extra]).encode("ascii")
-        try:
-            self._file.write(record)
-        except OSError as error:
-            raise InputError(
-                f"{tempfile.gettempdir()} cannot hold the annotations: {error.strerror}; set TMPDIR to a folder with "
-                "more space"
-            ) from None
-        self._owner.append(image)
-        self._end.append(self._end[-1] + len(record))
+        image, category, counts = annotation.image, annotation.category, annotation.mask["counts"]
+        self._kept.add(image, (category, counts, annotation.box, annotation.crowd, annotation.extra))
         self._hash.append(hash((image, category, counts)))
         self.crowds += annotation.crowd
 
     def __len__(self) -> int:
-        return len(self._owner)
-
-    def __iter__(self) -> Iterator[CocoAnnotation]:
-        return map(self._read, range(len(self)))
+        return len(self._kept)
 
     def of(self, image: Id) -> list[CocoAnnotation]:
         """Those of an image."""
-        place = self._place[image]
-        first = self._first
-        return [self._read(row) for row in self._order[first[place] : first[place + 1]].tolist()]
+        return [
+            CocoAnnotation(image, category, {"size": list(self._sizes[image]), "counts": counts}, box, crowd, extra)
+            for category, counts, box, crowd, extra in self._kept.of(image)
+        ]
 
     def repeated(self) -> int:
         """How many repeat another: same image, category and mask."""
-        return len(self) - len(np.unique(np.asarray(self._hash, dtype=np.int64)))
-
-    def _read(self, row: int) -> CocoAnnotation:
-        begin, end = self._end[row : row + 2]
-        self._file.seek(begin)
-        category, counts, box, crowd, extra = json.loads(self._file.read(end - begin))
-        owner = self._owner[row]
-        mask: RLE = {"size": list(self._sizes[owner]), "counts": counts}
-        return CocoAnnotation(self._images[owner], category, mask, box, crowd, extra)
-
-    @cached_property
-    def _order(self) -> npt.NDArray[np.int64]:
-        """Rows by image."""
-        return np.argsort(np.asarray(self._owner, dtype=np.int64), kind="stable")
-
-    @cached_property
-    def _first(self) -> npt.NDArray[np.int64]:
-        """Where the rows of each image begin in the order, and the end of all."""
-        counts = np.bincount(np.asarray(self._owner, dtype=np.int64), minlength=len(self._images))
-        return np.concatenate([[0], np.cumsum(counts)])
+        return len(self) - len(np.unique(np.asarray(self._hash)))

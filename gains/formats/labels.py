@@ -85,7 +85,11 @@ def check_lossless(data: bytes, where: str) -> None:
 
 
 def instances_of(
-    labels: npt.NDArray[np.integer[Any]], where: str, components: bool | None, option: str = "dataset.components"
+    labels: npt.NDArray[np.integer[Any]],
+    where: str,
+    components: bool | None,
+    option: str = "dataset.components",
+    doubts: list[str] | None = None,
 ) -> list[RLE]:
     """RLE of each instance of one label image, once it is known to be one.
 
@@ -93,8 +97,9 @@ def instances_of(
         labels: ``(H, W)``, 0 is background.
         where: the file, for the error.
         components: True makes each connected part of what is not 0 an instance, False takes every value as one
-            instance; None does the latter, but refuses an image of a single value in several places.
+            instance; None does the latter, but refuses what looks like a mask of one value or of classes.
         option: the setting that ``components`` came from, for the error.
+        doubts: gets what would be refused for its looks; None refuses it.
 
     Raises:
         InputError: for a binary mask, or numbers that interpolation made.
@@ -104,12 +109,19 @@ def instances_of(
     if components:
         return encode_components(labels)
     if components is None and (kind := _no_label_image(labels, values)):
-        raise InputError(
-            f"{where} {kind}, no label image; give each instance a number of its own, or set {option}=true to split it"
-            f" into connected parts (where 0 is not the background, invert it first), or {option}=false where each"
-            " value is one instance"
-        )
+        if doubts is None:
+            raise InputError(refused(f"{where} {kind}", option))
+        doubts.append(f"{where} {kind}")
     return encode_labels(labels)
+
+
+def refused(doubt: str, option: str) -> str:
+    """What is said of a file that does not look like a label image."""
+    return (
+        f"{doubt}, no label image; give each instance a number of its own, or set {option}=true to split it into "
+        f"connected parts (where 0 is not the background, invert it first), or {option}=false where each value is one "
+        "instance"
+    )
 
 
 MOST_CLASSES = 12

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -25,10 +26,7 @@ def top_level(path: Path) -> Iterator[tuple[str, Any]]:
         RecursionError: if something in it is too deep.
         OSError: if it cannot be read.
     """
-    with path.open("rb") as start:
-        encoding = json.detect_encoding(start.read(4))
-    with path.open(encoding=encoding, errors="surrogatepass", newline="") as file:
-        reader = _Reader(file)
+    with _opened(path) as reader:
         for _ in reader.members("{", "}"):
             name = reader.value()
             if not isinstance(name, str):
@@ -41,8 +39,34 @@ def top_level(path: Path) -> Iterator[tuple[str, Any]]:
                     pass
             else:
                 yield name, reader.value()
-        if reader.peek():
-            raise ValueError("more follows after the end of the object")
+        reader.end()
+
+
+def entries(path: Path) -> Iterator[Any]:
+    """What a JSON list holds, in the order of the file.
+
+    Raises:
+        ValueError: if it is no JSON list, or damaged.
+        RecursionError: if something in it is too deep.
+        OSError: if it cannot be read.
+    """
+    with _opened(path) as reader:
+        yield from reader.entries()
+        reader.end()
+
+
+def first_character(path: Path) -> str:
+    """The first character of a JSON file that is not blank, which tells what it holds; see :func:`entries`."""
+    with _opened(path) as reader:
+        return reader.peek()
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator["_Reader"]:
+    with path.open("rb") as start:
+        encoding = json.detect_encoding(start.read(4))
+    with path.open(encoding=encoding, errors="surrogatepass", newline="") as file:
+        yield _Reader(file)
 
 
 class _Reader:
@@ -83,6 +107,15 @@ class _Reader:
         if found != wanted:
             raise ValueError(f"{wanted!r} expected, not {found!r}")
         self.place += 1
+
+    def end(self) -> None:
+        """See that nothing follows.
+
+        Raises:
+            ValueError: if something does.
+        """
+        if self.peek():
+            raise ValueError("more follows after the end")
 
     def members(self, opening: str, closing: str) -> Iterator[None]:
         """Stop before each member of an object or list, and go past its end."""

@@ -15,7 +15,7 @@ from gains.export.formats import FORMATS, save
 from gains.files import PARTIAL, explained, replacing
 from gains.images.raster import Raster
 from gains.prediction.kept import forget
-from gains.prediction.records import FOLDER, Record, make_record, record_path, write_record
+from gains.prediction.records import FOLDER, make_record, record_path, write_record
 
 CLAIM = "settings.json"
 """Settings of the calls whose results a folder holds."""
@@ -120,11 +120,11 @@ def save_image(output: Path, name: str, source: str, export: Export, image: Rast
     write_record(output, make_record(name, source, export.instances, image, export.pixel_size_um))
 
 
-def merge_files(output: Path, records: Sequence[Record], formats: Sequence[str]) -> None:
-    """Write the files that hold all images, of the formats that have one."""
+def merge_files(output: Path, names: Sequence[str], formats: Sequence[str]) -> None:
+    """Write the files that hold all images, by the names of their results, of the formats that have one."""
     for kind in formats:
         merge = FORMATS[kind].merge
         if merge is not None:
             # Earlier calls may have written images in other formats.
-            files = [(record.name, file_of(output, record.name, kind)) for record in records]
+            files = [(name, file_of(output, name, kind)) for name in names]
             merge([(name, file) for name, file in files if file.is_file()], output / FORMATS[kind].joined)

@@ -2,7 +2,7 @@
 
 import base64
 import json
-import sys
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -117,14 +117,10 @@ def write_record(output: Path, record: Record) -> None:
         temporary.write_text(json.dumps(asdict(record), allow_nan=False))
 
 
-def read_records(output: Path, pictures: int) -> list[Record]:
-    """The records of a folder of results, by name; beyond the first ``pictures`` without theirs, to spare memory."""
-    records: list[Record] = []
-    for path in sorted((output / FOLDER).rglob("*.json")):
-        content = json.loads(path.read_text()) if len(records) < pictures else _without_pictures(path)
-        # All of a category share one text.
-        records.append(Record(**{**content, "categories": [sys.intern(name) for name in content["categories"]]}))
-    return records
+def read_records(output: Path, pictures: int) -> Iterator[Record]:
+    """The records of a folder of results, by name; beyond the first ``pictures`` without theirs, to spare time."""
+    for number, path in enumerate(sorted((output / FOLDER).rglob("*.json"))):
+        yield Record(**(json.loads(path.read_text()) if number < pictures else _without_pictures(path)))
 
 
 def _without_pictures(path: Path) -> dict[str, Any]:

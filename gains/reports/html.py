@@ -13,6 +13,7 @@ import numpy as np
 from gains import __version__
 from gains.arrays import FloatArray
 from gains.files import replacing
+from gains.reports.tally import Tally, counted, median
 
 WIDTH, HEIGHT, BASE = 360, 150, 118
 """Of a histogram in SVG units, and where its horizontal axis lies."""
@@ -40,16 +41,17 @@ def write_page(path: Path, title: str, lead: str, sections: Sequence[str]) -> No
     here = Path(__file__)
     style, script = here.with_name("report.css").read_text(), here.with_name("report.js").read_text()
     made = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z")
-    page = f"""<!DOCTYPE html>
+    head = f"""<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{escape(title)}</title><style>{style}</style></head>
 <body><h1>{escape(title)}</h1><p class="lead">{escape(lead)}</p>
-{"".join(sections)}
+"""
+    tail = f"""
 <footer>gains {__version__}, {made}. Hover over a picture to see it without outlines, click to enlarge it.</footer>
 <dialog><img alt="enlarged picture"></dialog><script>{script}</script></body></html>
 """
-    with replacing(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        file.writelines([head, *sections, tail])
 
 
 def section(title: str, *parts: str) -> str:
@@ -98,7 +100,7 @@ def gallery(figures: Sequence[tuple[Sequence[Picture], str, str]]) -> str:
     return f'<div class="gallery{" pairs" if paired else ""}">{inner}</div>'
 
 
-def histograms(values: Mapping[str, Sequence[float]]) -> str:
+def histograms(values: Mapping[str, Sequence[float] | Tally]) -> str:
     """Histograms side by side: title -> values."""
     inner = "".join(
         f'<div class="panel"><h3>{escape(title)}</h3>{histogram(numbers)}</div>' for title, numbers in values.items()
@@ -106,9 +108,9 @@ def histograms(values: Mapping[str, Sequence[float]]) -> str:
     return f'<div class="charts">{inner}</div>'
 
 
-def histogram(values: Sequence[float], bins: int = 24) -> str:
+def histogram(values: Sequence[float] | Tally, bins: int = 24) -> str:
     """Histogram as SVG, from the smallest value to the largest."""
-    numbers = np.asarray(values, dtype=float)
+    numbers, times = counted(values)
     if len(numbers) == 0:
         return "<p>none</p>"
     low, high = float(numbers.min()), float(numbers.max())
@@ -118,7 +120,7 @@ def histogram(values: Sequence[float], bins: int = 24) -> str:
     elif low == high:
         low, high = low - 0.5, high + 0.5
     shown = (float(numbers.min()), (low + high) / 2, float(numbers.max()))
-    counts, edges = np.histogram(numbers, bins=bins, range=(low, high))
+    counts, edges = np.histogram(numbers, bins=bins, range=(low, high), weights=times)
     step, left, top = (WIDTH - 40) / bins, 34, 12
     bars = []
     for index, count in enumerate(counts):
@@ -128,7 +130,7 @@ def histogram(values: Sequence[float], bins: int = 24) -> str:
             f'<rect x="{left + index * step:.1f}" y="{BASE - height:.1f}" width="{step - 1:.1f}" height="{height:.1f}">'
             f"<title>{hint}</title></rect>"
         )
-    middle, median = left + (WIDTH - 40) / 2, float(np.median(numbers))
+    middle = left + (WIDTH - 40) / 2
     ticks = "".join(
         f'<text x="{x:.0f}" y="{BASE + 15}" text-anchor="{anchor}">{number(value)}</text>'
         for x, anchor, value in zip((left, middle, WIDTH - 6), ("start", "middle", "end"), shown, strict=True)
@@ -137,7 +139,7 @@ def histogram(values: Sequence[float], bins: int = 24) -> str:
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img"><line x1="{left}" y1="{BASE}" x2="{WIDTH - 6}" y2="{BASE}"/>'
         f'<text x="{left - 5}" y="{top + 6}" text-anchor="end">{counts.max()}</text>'
         f'<text x="{left - 5}" y="{BASE}" text-anchor="end">0</text>{"".join(bars)}{ticks}'
-        f'<text x="{left}" y="{BASE + 30}">n = {len(numbers)}, median {number(median)}</text></svg>'
+        f'<text x="{left}" y="{BASE + 30}">n = {times.sum()}, median {number(median(values))}</text></svg>'
     )
 
 

@@ -22,7 +22,7 @@ from gains.prediction.predictor import Predictor
 from gains.prediction.records import read_records
 from gains.prediction.scale import SETTINGS as SCALE
 from gains.prediction.units import Unit, divide
-from gains.reports.prediction import MAX_PICTURES, cap_notes, write_prediction_report
+from gains.reports.prediction import MAX_PICTURES, cap_notes, summarise, write_prediction_report
 from gains.tasks.scaling import ENTRY, settle_scale
 from gains.tasks.workers import everywhere, formats_of, here, load_predictor
 
@@ -105,14 +105,14 @@ def finish(
     output: Path, formats: list[str], settings: dict[str, Any], failures: dict[Path, str], notes: list[str]
 ) -> None:
     """Join tables, write the report, print what was done; exits with status 1 if there are failures."""
-    records = read_records(output, MAX_PICTURES)
-    merge_files(output, records, formats)
+    found = summarise(read_records(output, MAX_PICTURES))
+    merge_files(output, [image.name for image in found.images], formats)
     notes = [printable(note) for note in notes]
     problems = [printable(message) for message in failures.values()]
-    write_prediction_report(output / "report.html", records, settings, problems, notes)
-    count = sum(record.count for record in records)
-    print(f"{count} instances in {len(records)} images; {output / 'report.html'} shows them")
-    for note in [*notes, *map(printable, cap_notes(records))]:
+    write_prediction_report(output / "report.html", found, settings, problems, notes)
+    count = sum(image.count for image in found.images)
+    print(f"{count} instances in {len(found.images)} images; {output / 'report.html'} shows them")
+    for note in [*notes, *map(printable, cap_notes(found))]:
         print(f"note: {note}")
     if problems:
         print(f"{len(problems)} of the files could not be predicted:")

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import tifffile
 import torch
-from pycocotools import mask as coco_mask
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 import benchmark_peers as benchmark
@@ -114,21 +113,6 @@ def test_images_labels_and_truth_reach_the_peer_and_its_run_is_done_once(
     # Of two squares one is found, with 12 of its 16 pixels, as the other hides the rest: IoU 0.75.
     assert (row["F1 at 0.5"], row["accuracy at 0.5"]) == ("0.667", "0.500")
     assert (row["covered part"], row["rest"], row["precision there"]) == ("0.000", "1.000", "1.000")
-
-
-def test_a_label_in_several_parts_is_one_instance_and_numbers_may_have_gaps(tmp_path: Path) -> None:
-    labels = np.zeros((6, 7), np.uint16)
-    labels[0, :2] = labels[5, 6] = 9
-    labels[2:4, 3:5] = 2
-    tifffile.imwrite(tmp_path / "a.tif", labels)
-    tifffile.imwrite(tmp_path / "b.tif", np.zeros_like(labels))
-    images = [{"id": 4, "file_name": "a.png"}, {"id": 5, "file_name": "b.png"}]
-    (tmp_path / "truth.json").write_text(json.dumps({"images": images, "categories": [{"id": 3}]}))
-    benchmark.listed(tmp_path, tmp_path / "truth.json", tmp_path / "found.json")
-    found = json.loads((tmp_path / "found.json").read_text())
-    assert [(each["image_id"], each["category_id"], each["score"]) for each in found] == [(4, 3, 1.0)] * 2
-    masks = [coco_mask.decode(each["segmentation"]) for each in found]
-    assert [mask.tolist() for mask in masks] == [(labels == number).astype(int).tolist() for number in (2, 9)]
 
 
 def prepared(folder: Path) -> Path:

@@ -16,6 +16,7 @@ from pycocotools import mask as coco_mask
 from gains.data.sources.coco import Coco
 from gains.errors import InputError
 from gains.formats.coco import CocoFile, read_coco
+from gains.formats.coco_ids import to_id
 from gains.formats.coco_masks import to_rle
 from gains.images.files import write_image
 from gains.metrics.sources import read_ground_truth, read_predictions
@@ -45,7 +46,9 @@ def test_ids_are_what_they_read_as(tmp_path: Path, image: Any, reference: Any) -
     coco["images"][0]["id"], coco["annotations"][0]["image_id"] = image, reference
     coco["categories"][0]["id"], coco["annotations"][0]["category_id"] = "3", 3.0
     path = write(tmp_path, coco)
-    [annotation] = read_coco(path).annotations
+    read = read_coco(path)
+    [image_id] = read.images
+    [annotation] = read.annotations.of(image_id)
     assert annotation.category == "cell"
     truth = read_ground_truth(path)
     listed = [{"image_id": reference, "category_id": 3, "segmentation": SQUARE, "score": 0.5}]
@@ -124,7 +127,7 @@ def test_crowds_alone_teach_nothing_unless_they_are_objects(tmp_path: Path) -> N
 def test_crowd_as_programs_write_it(tmp_path: Path, value: Any, crowd: bool) -> None:
     coco = content()
     coco["annotations"][0]["iscrowd"] = value
-    assert [each.crowd for each in read_coco(write(tmp_path, coco)).annotations] == [crowd]
+    assert [each.crowd for each in read_coco(write(tmp_path, coco)).annotations.of(1)] == [crowd]
 
 
 @pytest.mark.parametrize("value", [2, -1, "yes", "false", 0.5, float("nan")])
@@ -278,8 +281,14 @@ def test_mutated_files_are_read_as_pycocotools_reads_them_or_refused(tmp_path: P
             assert str(path) in fault
             continue
         read += 1
-        raws = [entry["segmentation"] for entry in mutated["annotations"]]
-        for annotation, raw in zip(coco.annotations, raws, strict=True):
+        raws: dict[Any, list[Any]] = {}
+        for entry in mutated["annotations"]:
+            raws.setdefault(to_id(entry["image_id"]), []).append(entry["segmentation"])
+        kept = [
+            (each, raw) for image, of in raws.items() for each, raw in zip(coco.annotations.of(image), of, strict=True)
+        ]
+        assert len(kept) == len(coco.annotations)
+        for annotation, raw in kept:
             size = coco.images[annotation.image].size
             if isinstance(raw, list):
                 expected = coco_mask.decode(coco_mask.merge(coco_mask.frPyObjects(raw, *size)))

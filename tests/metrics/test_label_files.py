@@ -207,3 +207,28 @@ def test_all_files_at_fault_are_told_at_once(tmp_path: Path) -> None:
         read_predictions(tmp_path / "found", truth)
     with pytest.raises(InputError, match=r"bad has 13 faults[^$]*\.\.\. and 3 more"):
         read_ground_truth(tmp_path / "bad")
+
+
+def test_a_prediction_in_several_parts_is_one_instance_where_files_hold_several_numbers(tmp_path: Path) -> None:
+    truth = read_ground_truth(page_coco(tmp_path / "truth.json", OURS))
+    split = labels((1, 1), (20, 20))
+    split[10, :4] = split[25, 1:7] = 9
+    for number in (1, 2):
+        split[12, 10 * number : 10 * number + 6] = number
+    crossed = np.where(labels((1, 1), (20, 20)) > 0, 1, 0).astype(np.uint16)
+    save(tmp_path / "found/movie_p001.tif", split)
+    save(tmp_path / "found/movie_p002.tif", crossed)
+    save(tmp_path / "found/movie_p003.tif", np.zeros_like(split))
+    found = read_predictions(tmp_path / "found", truth)
+    areas = {
+        number: [int(decode_crop(mask)[0].sum()) for mask in found.instances[number].masks] for number in (4, 2, 9)
+    }
+    assert areas == {4: [int((split == number).sum()) for number in (1, 2, 9)], 2: [72], 9: []}
+    assert "movie_p001.tif holds 0 and 1 and 2 and 9, each in several places" in found.notes[1]
+    assert "(2 such)" in found.notes[1]
+    (tmp_path / "found/movie_p001.tif").unlink()
+    with pytest.raises(InputError, match=r"movie_p002\.tif holds 0 and 1 only, .* components=false"):
+        read_predictions(tmp_path / "found", truth)
+    save(tmp_path / "classes/a.tif", split)
+    with pytest.raises(InputError, match="each in several places: a mask of classes"):
+        read_ground_truth(tmp_path / "classes")

@@ -30,6 +30,7 @@ def test_data_of_two_sizes_are_measured(tmp_path: Path, monkeypatch: pytest.Monk
     rows = json.loads((tmp_path / "data.json").read_text())["rows"]
     assert [row["annotations"] for row in rows] == [5, 15]
     assert all(row["start s"] >= 0 and row["worker MB"] >= 0 for row in rows)
+    assert all(row["score s"] > 0 and row["report s"] > 0 for row in rows)
 
 
 @pytest.mark.slow

@@ -1,7 +1,9 @@
 """Reports as a parser reads them: well formed, self-contained, nothing of an image's name taken for HTML."""
 
 import base64
-from collections.abc import Callable
+import weakref
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -18,7 +20,7 @@ from gains.prediction.predictor import Predictor
 from gains.prediction.records import Record, make_record, read_records, write_record
 from gains.reports.evaluation import write_evaluation_report
 from gains.reports.html import curves, histogram, number
-from gains.reports.prediction import write_prediction_report
+from gains.reports.prediction import MAX_PICTURES, summarise, write_prediction_report
 from gains.rle import encode_crop
 from helpers.annotated import write_annotations
 
@@ -66,13 +68,13 @@ def record(predictor: Callable[..., Predictor]) -> Record:
 
 def test_prediction_report(tmp_path: Path, record: Record) -> None:
     write_record(tmp_path, record)
-    assert read_records(tmp_path, 1) == [record]
-    assert read_records(tmp_path, 0) == [replace(record, plain="", drawn="")]
+    assert list(read_records(tmp_path, 1)) == [record]
+    assert list(read_records(tmp_path, 0)) == [replace(record, plain="", drawn="")]
     many = replace(record, name='x, "plain": "', source="\\", scores=[0.5] * 3000)
     write_record(tmp_path / "many", many)
-    assert read_records(tmp_path / "many", 0) == [replace(many, plain="", drawn="")]
+    assert list(read_records(tmp_path / "many", 0)) == [replace(many, plain="", drawn="")]
     settings = {"model": "gains", "checkpoint": "best.ckpt", "pixel_size_um": 0.5}
-    write_prediction_report(tmp_path / "report.html", [record], settings, ["bad<script>.png is damaged"])
+    write_prediction_report(tmp_path / "report.html", summarise([record]), settings, ["bad<script>.png is damaged"])
     page = Page((tmp_path / "report.html").read_text())
     assert page.captions == ["a<b>&c"]
     assert page.tags.count("script") == 1
@@ -89,8 +91,29 @@ def test_prediction_report(tmp_path: Path, record: Record) -> None:
         assert picture.shape[1] / picture.shape[0] == pytest.approx(60 / 40)
 
 
+def test_one_record_is_held_at_a_time(record: Record) -> None:
+    given: list[weakref.ref[Record]] = []
+    held: list[int] = []
+
+    def records() -> Iterator[Record]:
+        for index in range(MAX_PICTURES + 20):
+            held.append(sum(each() is not None for each in given))
+            made = replace(record, name=str(index))
+            given.append(weakref.ref(made))
+            yield made
+            del made
+
+    found = summarise(records())
+    assert max(held) <= 1
+    assert [image.name for image in found.images] == [str(index) for index in range(MAX_PICTURES + 20)]
+    assert len(found.figures) == MAX_PICTURES
+    # What is kept of instances are their areas and scores, and how often each occurs.
+    times = Counter(record.areas * (MAX_PICTURES + 20))
+    assert sum((each.areas for each in found.categories.values()), Counter()) == times
+
+
 def test_prediction_report_without_any_image(tmp_path: Path) -> None:
-    write_prediction_report(tmp_path / "report.html", [], {}, [])
+    write_prediction_report(tmp_path / "report.html", summarise([]), {}, [])
     Page((tmp_path / "report.html").read_text())
 
 

@@ -1,7 +1,7 @@
 """Ground truth and predictions as COCO json."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,23 @@ from gains.formats.coco import (
     read_box,
     read_categories,
     read_coco,
+    with_soundness,
 )
 from gains.formats.coco_ids import Id, number_ids, to_id
-from gains.formats.coco_lists import coco_lists, load_json
+from gains.formats.coco_lists import CocoLists, holds_list, read_lists, read_results
 from gains.formats.coco_masks import to_rle
 from gains.formats.faults import Faults
-from gains.metrics.sources.sets import GroundTruth, ImageNames, InstanceSet, Predictions, evaluated_labels, name_of_page
+from gains.formats.stream import top_level
+from gains.metrics.sources.sets import (
+    ByImage,
+    GroundTruth,
+    ImageNames,
+    InstanceSet,
+    InstanceStore,
+    Predictions,
+    evaluated_labels,
+    name_of_page,
+)
 from gains.rle import RLE, encode_crop
 
 
@@ -45,15 +56,19 @@ def coco_truth(path: Path, category: str | None, crowd: str | None = None) -> Gr
         ids[name]: name_of_page(image.file_name, image.extra.get("page") if shared[image.file_name] > 1 else None)
         for name, image in coco.images.items()
     }
-    sets = {number: InstanceSet() for number in names}
-    for each in coco.annotations:
-        if each.category in labels:
-            sets[ids[each.image]].add(
-                each.mask, labels[each.category], each.box, iscrowd=int(each.crowd and crowd is None)
-            )
+    called = {number: name for name, number in ids.items()}
+
+    def annotated(image_id: int) -> InstanceSet:
+        found = InstanceSet()
+        for each in coco.annotations.of(called[image_id]):
+            if each.category in labels:
+                found.add(each.mask, labels[each.category], each.box, iscrowd=int(each.crowd and crowd is None))
+        return found
+
     every = 0 < len(coco.annotations) == coco.annotations.crowds and crowd is None
     said = "are crowd regions (iscrowd 1): nothing is left to be found; crowd=instances takes them as objects"
     notes = [f"all annotations of {path} {said}"] if every else []
+    sets = ByImage(names, annotated)
     return GroundTruth(path, coco.categories, labels, names, sizes, sets, ids, notes, category is not None)
 
 
@@ -63,22 +78,19 @@ def coco_predictions(path: Path, truth: GroundTruth) -> Predictions:
     Raises:
         InputError: if the file or one of its entries is unsound, or does not fit the ground truth.
     """
-    content = load_json(path)
-    if isinstance(content, list):
+    if holds_list(path):
         image_ids = _result_images(truth)
-        categories = truth.declared or _any_single_category(content, truth, path)
-        entries, required, predicted = content, True, set[int]()
+        categories = truth.declared or _any_single_category(read_results(path), truth, path)
+        entries, required, predicted = read_results(path), True, set[int]()
     else:
-        if isinstance(content, dict) and "metrics" in content:
-            raise InputError(f"{path} holds results, not predictions; give the COCO file that the results came from")
-        lists = coco_lists(content, path)
-        image_ids = _images_by_name(lists["images"], truth, path)
-        categories = _categories_by_name(read_categories(lists["categories"], path), truth, path)
-        entries, required, predicted = lists["annotations"], False, set(image_ids.values())
-    instances = {image_id: InstanceSet() for image_id in truth.names}
+        lists = _lists(path)
+        image_ids = _images_by_name(lists.images, truth, path)
+        categories = _categories_by_name(read_categories(lists.categories, path), truth, path)
+        entries, required, predicted = lists.annotations(), False, set(image_ids.values())
+    instances = InstanceStore(truth.sizes)
     unscored = 0
     faults = Faults(str(path))
-    for index, entry in enumerate(entries):
+    for index, (entry, sound) in enumerate(with_soundness(entries)):
         with faults.collected():
             if _is_left_out(entry, categories, truth):
                 if (number := to_id(entry.get("image_id"))) in image_ids:
@@ -88,13 +100,32 @@ def coco_predictions(path: Path, truth: GroundTruth) -> Predictions:
             given, category = place(entry, where, image_ids, categories)
             image, name = image_ids[given], categories[category]
             predicted.add(image)
-            mask = _mask(entry, truth.sizes[image], where)
+            mask = _mask(entry, truth.sizes[image], where, sound)
             score, box = _score(entry, where, required), read_box(entry, where)
             unscored += score is None
-            instances[image].add(mask, truth.labels[name], box, 1.0 if score is None else score)
+            instances.add(image, mask, truth.labels[name], box, 1.0 if score is None else score)
     faults.check()
     notes = [f"{unscored} predictions of {path} have no score and count as 1"] if unscored else []
-    return Predictions(instances, notes, predicted)
+    return Predictions(instances.by_image(), notes, predicted)
+
+
+def _lists(path: Path) -> CocoLists:
+    """The lists of a full COCO file, or what else it is."""
+    try:
+        return read_lists(path)
+    except InputError:
+        if _is_results(path):
+            raise InputError(
+                f"{path} holds results, not predictions; give the COCO file that the results came from"
+            ) from None
+        raise
+
+
+def _is_results(path: Path) -> bool:
+    try:
+        return any(key == "metrics" for key, _ in top_level(path))
+    except (ValueError, RecursionError):
+        return False
 
 
 def _is_left_out(entry: Any, categories: Mapping[Id, str], truth: GroundTruth) -> bool:
@@ -151,25 +182,25 @@ def _categories_by_name(categories: dict[Id, str], truth: GroundTruth, path: Pat
     return categories
 
 
-def _any_single_category(entries: list[Any], truth: GroundTruth, path: Path) -> dict[Id, str]:
+def _any_single_category(entries: Iterable[Any], truth: GroundTruth, path: Path) -> dict[Id, str]:
     """A results list against label images: its one category id, whatever it is."""
-    given = [to_id(entry.get("category_id")) for entry in entries if isinstance(entry, dict)]
-    ids = {number for number in given if number is not None}
+    given = {to_id(entry.get("category_id")) for entry in entries if isinstance(entry, dict)}
+    ids = [number for number in given if number is not None]
     if len(ids) > 1:
         raise InputError(f"{path} has {len(ids)} categories, but {truth.path} holds label images, which have one")
     return dict.fromkeys(ids, next(iter(truth.labels)))
 
 
-def _mask(entry: Mapping[str, Any], size: tuple[int, int], where: str) -> RLE:
+def _mask(entry: Mapping[str, Any], size: tuple[int, int], where: str, sound: bool) -> RLE:
     """A predicted mask, which unlike an annotated one may be empty: it is then a false positive."""
     segmentation = entry.get("segmentation")
     if segmentation is None:
         raise InputError(f"{where} has no segmentation; boxes alone cannot be scored, give RLE or polygons")
-    if isinstance(segmentation, dict) and segmentation.get("size") == list(size):
+    if not sound and isinstance(segmentation, dict) and segmentation.get("size") == list(size):
         empty = encode_crop(np.zeros((0, 0)), (0, 0, 0, 0), size)
         if segmentation.get("counts") in (empty["counts"], [size[0] * size[1]]):
             return empty
-    return to_rle(segmentation, size, where)
+    return to_rle(segmentation, size, where, sound)
 
 
 def _score(entry: Mapping[str, Any], where: str, required: bool) -> float | None:

@@ -27,6 +27,7 @@ from gains.rle import RLE
 
 SUFFIXES = (".png", ".tif", ".tiff")
 PAGES = ("images", "layers")
+OPTION = "components"
 LAYERS = ".layers"
 """Of the file that `gains predict` writes with ``formats=[label_layers]``."""
 
@@ -101,31 +102,32 @@ def _ends(name: str, ending: str) -> bool:
     return PurePosixPath(name).stem.lower().endswith(ending)
 
 
-def read_labelled(name: str, path: Path, reading: LabelReading) -> Labelled:
+def read_labelled(name: str, path: Path, reading: LabelReading, doubts: list[str] | None = None) -> Labelled:
     """The images that a file of labels speaks of: one, or one for each page.
 
     Args:
         name: of the image.
         path: of the file.
         reading: how.
+        doubts: see :func:`gains.formats.labels.instances_of`.
 
     Raises:
         InputError: if it is unreadable, no label image, or a stack whose pages may mean either.
     """
     where = str(path)
     if path.name.lower().endswith(SEG_ENDING):
-        return {name: _one(read_seg(_bytes(path), where), where, reading)}
+        return {name: _one(read_seg(_bytes(path), where), where, reading, doubts)}
     data = _bytes(path)
     check_lossless(data, where)
     first = [labels for labels, _ in islice(decode_label_planes(data, where), 2)]
     if len(first) == 1:
-        return {name: _one(first[0], where, reading)}
+        return {name: _one(first[0], where, reading, doubts)}
     if reading.pages is None:
         _check_layers(data, where)
     planes = (labels for labels, _ in decode_label_planes(data, where))
     if reading.pages == "images":
         return {
-            page_stem(name, page): _one(labels, f"{where}, page {page}", reading)
+            page_stem(name, page): _one(labels, f"{where}, page {page}", reading, doubts)
             for page, labels in enumerate(planes, 1)
         }
     masks, sizes = [], []
@@ -137,8 +139,10 @@ def read_labelled(name: str, path: Path, reading: LabelReading) -> Labelled:
     return {name: (masks, sizes[0])}
 
 
-def _one(labels: npt.NDArray[np.int64], where: str, reading: LabelReading) -> tuple[list[RLE], tuple[int, int]]:
-    masks = instances_of(labels, where, reading.components, "components")
+def _one(
+    labels: npt.NDArray[np.int64], where: str, reading: LabelReading, doubts: list[str] | None
+) -> tuple[list[RLE], tuple[int, int]]:
+    masks = instances_of(labels, where, reading.components, OPTION, doubts)
     return masks, (int(labels.shape[0]), int(labels.shape[1]))
 
 

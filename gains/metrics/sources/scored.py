@@ -56,6 +56,7 @@ def filled(
     if not truth.names:
         raise InputError(f"{truth.path} lists no images; there is nothing to score")
     evaluator = InstanceSegmentationEvaluator(truth.categories, max_detections, score_threshold, arrangement)
-    for image_id, instances in truth.instances.items():
-        evaluator.update([predictions.instances[image_id].entry(image_id)], [instances.entry(image_id)])
+    for image_id in truth.names:
+        found, annotated = predictions.instances[image_id], truth.instances[image_id]
+        evaluator.update([found.entry(image_id)], [annotated.entry(image_id)])
     return evaluator

@@ -1,6 +1,6 @@
 """Instances of images by id, whatever file they came from."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -10,6 +10,7 @@ from pycocotools import mask as coco_mask
 from gains.errors import InputError
 from gains.formats.coco import file_name
 from gains.formats.coco_ids import Id, to_id
+from gains.formats.spool import Spool
 from gains.images.listing import page_stem
 from gains.rle import RLE
 
@@ -45,6 +46,61 @@ class InstanceSet:
         }
 
 
+class ByImage(Mapping[int, InstanceSet]):
+    """Instances by image id, of which none is held: those of an image are read whenever they are asked for.
+
+    Args:
+        images: ids.
+        read: gives the instances of an image.
+    """
+
+    def __init__(self, images: Collection[int], read: Callable[[int], InstanceSet]) -> None:
+        self._images = images
+        self._read = read
+
+    def __getitem__(self, image_id: int) -> InstanceSet:
+        if image_id not in self._images:
+            raise KeyError(image_id)
+        return self._read(image_id)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._images)
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+
+class InstanceStore:
+    """Instances of images in a temporary file.
+
+    Args:
+        sizes: ``(height, width)`` of the images by id, known when they are read.
+    """
+
+    def __init__(self, sizes: Mapping[int, tuple[int, int]]) -> None:
+        self._sizes = sizes
+        self._kept = Spool()
+
+    def add(self, image_id: int, mask: RLE, label: int, box: list[float] | None = None, score: float = 1.0) -> None:
+        """Add one to an image, as :meth:`InstanceSet.add` does."""
+        self._kept.add(image_id, (mask["counts"], label, box, score))
+
+    def add_all(self, image_id: int, masks: Iterable[RLE]) -> None:
+        """Add masks of the only category, without scores."""
+        for mask in masks:
+            self.add(image_id, mask, 1)
+
+    def by_image(self) -> ByImage:
+        """What was added; nothing can be added after the first of it was read."""
+        return ByImage(self._sizes, self._of)
+
+    def _of(self, image_id: int) -> InstanceSet:
+        found = InstanceSet()
+        for counts, label, box, score in self._kept.of(image_id):
+            found.add({"size": list(self._sizes[image_id]), "counts": counts}, label, box, score)
+        return found
+
+
 @dataclass(frozen=True)
 class GroundTruth:
     """Annotated images.
@@ -55,7 +111,7 @@ class GroundTruth:
         labels: name -> label from 1 of the categories that are evaluated.
         names: image id -> file name, or the id as text where there is none.
         sizes: image id -> ``(height, width)``.
-        instances: image id -> annotations.
+        instances: image id -> annotations; of these images at least.
         ids: what the file calls an image -> image id; empty for label images, which have no ids.
         notes: sentences on what limits the numbers.
         restricted: whether one category was chosen, so that those of predictions beyond it do not matter.
@@ -66,7 +122,7 @@ class GroundTruth:
     labels: dict[str, int]
     names: dict[int, str]
     sizes: dict[int, tuple[int, int]]
-    instances: dict[int, InstanceSet]
+    instances: Mapping[int, InstanceSet]
     ids: dict[Id, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     restricted: bool = False
@@ -77,7 +133,6 @@ class GroundTruth:
             self,
             names={number: name for number, name in self.names.items() if number in images},
             sizes={number: size for number, size in self.sizes.items() if number in images},
-            instances={number: found for number, found in self.instances.items() if number in images},
         )
 
     @property
@@ -97,7 +152,7 @@ class Predictions:
             those with a detection.
     """
 
-    instances: dict[int, InstanceSet]
+    instances: Mapping[int, InstanceSet]
     notes: list[str]
     predicted: set[int] = field(default_factory=set)
 
