@@ -4,6 +4,7 @@ import importlib
 import os
 import secrets
 import sys
+from contextlib import nullcontext
 from typing import NoReturn
 
 import hydra
@@ -14,6 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from gains import __version__, completion
 from gains.config import config_folder
+from gains.ending import in_order, no_longer_than
 from gains.errors import InputError, RunFailed
 from gains.renamed import refuse_renamed
 from gains.settings import command_help
@@ -90,17 +92,22 @@ def configure_and_run(command: str, typed: list[str]) -> None:
         typed: the whole command line as it was typed.
     """
     begun = []
+    process = os.getpid()
 
     def job(config: DictConfig) -> float | None:
         begun.append(config)
         # Hydra has read the command line; Lightning starts further DDP processes from it, command word included.
         sys.argv[:] = typed
-        return run(command, config)
+        with no_longer_than(process):
+            return run(command, config)
 
     words = sys.argv[1:]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # it then leaves errors to us
     try:
         hydra.main(version_base="1.3", config_path=str(config_folder()), config_name=command)(job)()
+    except KeyboardInterrupt:  # while others work
+        print(f"gains {command}: interrupted", file=sys.stderr)
+        raise SystemExit(130) from None
     except RunFailed as error:
         print(f"gains {command}: {error}", file=sys.stderr)
         raise SystemExit(1) from None
@@ -115,7 +122,8 @@ def run(command: str, config: DictConfig) -> float | None:
     # Tasks are imported only now: they load torch, which takes seconds.
     try:
         check_values(command, config, HydraConfig.get().runtime.choices)
-        result: float | None = importlib.import_module(f"gains.tasks.{command}").run(config)
+        with in_order(command) if alone(command) else nullcontext():
+            result: float | None = importlib.import_module(f"gains.tasks.{command}").run(config)
     except KeyboardInterrupt:
         print(f"gains {command}: interrupted", file=sys.stderr)
         raise SystemExit(130) from None
@@ -130,6 +138,11 @@ def run(command: str, config: DictConfig) -> float | None:
             raise
         refuse(command, reason)
     return result
+
+
+def alone(command: str) -> bool:
+    """Whether no other process may wait for this one, which a signal must then end at once."""
+    return command != "train" or {"RANK", "LOCAL_RANK", "SLURM_PROCID"}.isdisjoint(os.environ)
 
 
 def refuse(command: str, reason: str) -> NoReturn:

@@ -10,5 +10,13 @@ class InputError(ValueError):
     """
 
 
+class Unwritable(InputError):
+    """A place that nothing can be written to, such as a full disk: nothing else can be done there either."""
+
+
+class InUse(InputError):
+    """A folder to which another call is writing just now."""
+
+
 class RunFailed(CompactHydraException):
     """A run of several (``-m``) has failed, which its folder tells; Hydra goes on with the others."""

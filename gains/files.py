@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from gains.errors import InputError
+from gains.errors import Unwritable
 
 PARTIAL = ".part"
 """Suffix of a file that is being written; such a file under a folder of results is a leftover of a killed run."""
@@ -27,7 +27,7 @@ def replacing(path: Path) -> Iterator[Path]:
     a file under its final name.
 
     Raises:
-        InputError: if the disk is full or the folder cannot be written to.
+        Unwritable: if the disk is full or the folder cannot be written to.
     """
     temporary = temporary_name(path)
     try:
@@ -48,7 +48,7 @@ def replacing_folder(root: Path) -> Iterator[Path]:
     As with :func:`replacing` all bytes are on the disk before the name changes.
 
     Raises:
-        InputError: if the disk is full or the place cannot be written to.
+        Unwritable: if the disk is full or the place cannot be written to.
     """
     work: Path | None = None
     try:
@@ -98,15 +98,15 @@ def explained(path: Path) -> Iterator[None]:
     """Say in one line why a file or folder could not be written.
 
     Raises:
-        InputError: instead of an ``OSError`` for a full disk, missing rights or an impossible name.
+        Unwritable: instead of an ``OSError`` for a full disk, missing rights or an impossible name.
     """
     try:
         yield
     except OSError as error:
         if error.errno in FULL:
-            raise InputError(
+            raise Unwritable(
                 f"{path} cannot be written: the disk is full, or your share of it; free some space and call again"
             ) from error
         if error.errno in FORBIDDEN:
-            raise InputError(f"{path} cannot be written: {error.strerror}; choose a folder you may write to") from error
+            raise Unwritable(f"{path} cannot be written: {error.strerror}; choose a folder you may write to") from error
         raise

@@ -8,8 +8,8 @@ import gains
 ROOT = Path(gains.__file__).parent
 LAYERS = (
     ("errors", "arrays"),
-    ("files", "config", "renamed"),
-    ("settings",),
+    ("files", "config", "renamed", "ending"),
+    ("settings", "locks"),
     ("typed", "completion", "values"),
     ("spelling",),
     ("plain", "rle", "download"),

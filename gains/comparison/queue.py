@@ -4,9 +4,7 @@ A process of its own means that a run which fails, runs out of memory or is kill
 every run starts from the same state. Its output goes to ``log.txt`` in its folder.
 """
 
-import ctypes
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -15,12 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gains.comparison.collect import CONFIG, CURVES, Key, is_finished
+from gains.ending import end_with
 
 LOG = "log.txt"
 LAST = Path("checkpoints") / "last.ckpt"
 POLL_SECONDS = 0.2
-LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
-PR_SET_PDEATHSIG = 1  # of prctl.h
 
 
 @dataclass(frozen=True)
@@ -110,15 +107,5 @@ def start(job: Job, threads: int) -> subprocess.Popen[bytes]:
             stdin=subprocess.DEVNULL,
             env=environment,
             preexec_fn=lambda: end_with(parent),
+            close_fds=False,  # it keeps the study's folder until it has saved, should this process be killed
         )
-
-
-def end_with(parent: int) -> None:
-    """In a job's process: be told to end when the one that watches it is killed (on Linux; elsewhere it goes on).
-
-    Otherwise a run that nobody watches would train on, while another worker takes it up in the same folder.
-    """
-    if LIBC is not None:
-        LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-        if os.getppid() != parent:  # it was killed just before
-            os.kill(os.getpid(), signal.SIGTERM)

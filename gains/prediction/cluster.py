@@ -1,6 +1,7 @@
 """Where units of work are done: on workers of a Dask cluster, which is started here or was by somebody else."""
 
 import os
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -11,7 +12,7 @@ from urllib.parse import urlsplit
 import torch
 from omegaconf import DictConfig
 
-from gains.errors import InputError
+from gains.errors import InputError, Unwritable
 
 try:
     import distributed
@@ -20,6 +21,8 @@ except ModuleNotFoundError:
 
 HERE = ("localhost", "127.0.0.1", "::1")
 LOST = "the workers that predicted it died, perhaps for lack of memory (dask.memory)"
+KEYS = ".certificates"
+"""Begins the name of the folder of a call's own."""
 PATIENCE = 30
 """Seconds in which a scheduler must answer."""
 CERTIFICATES = {"ca": "tls_ca_file", "cert": "tls_client_cert", "key": "tls_client_key"}
@@ -59,7 +62,9 @@ def connected(cluster: str | None, settings: DictConfig, folder: Path, devices: 
             local = _local(settings) if devices == 1 else _one_for_each(_chosen_gpus(devices), settings)
             client = distributed.Client(stack.enter_context(local))
         elif cluster == "slurm":
-            place = stack.enter_context(TemporaryDirectory(prefix=".certificates", dir=folder))
+            for leftover in folder.glob(f"{KEYS}*"):  # of a call that was killed
+                shutil.rmtree(leftover, ignore_errors=True)
+            place = stack.enter_context(TemporaryDirectory(prefix=KEYS, dir=folder))
             client = distributed.Client(stack.enter_context(_slurm(settings, place)))
         else:
             client = _remote(cluster, settings)
@@ -164,14 +169,23 @@ def results(futures: Mapping[Any, Unit]) -> "Iterator[tuple[Unit, Any]]":
 
     Yields:
         Each unit once, with its result, or the error of its input, or :class:`WorkerLost` if it killed several workers.
+
+    Raises:
+        InputError: if the scheduler is gone, or a worker cannot write.
     """
     waiting = dict(futures)
     for future in distributed.as_completed(list(waiting)):
         unit = waiting.pop(future)
         try:
             result = future.result()
+        except Unwritable:
+            raise
         except InputError as error:
             result = error
         except distributed.KilledWorker:
             result = WorkerLost(LOST)
+        except distributed.CancelledError as error:
+            raise InputError(
+                f"cluster: the scheduler was lost ({error}); what is finished is kept, the same command goes on"
+            ) from error
         yield unit, result

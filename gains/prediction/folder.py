@@ -1,50 +1,21 @@
-"""A folder of results: one call's at a time, of one choice of settings, and what in it is done."""
+"""A folder of results: of one choice of settings, and what in it is done."""
 
-import fcntl
 import json
-import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from gains.errors import InputError
 from gains.export.export import Export
 from gains.export.formats import FORMATS, save
-from gains.files import PARTIAL, explained, replacing
+from gains.files import PARTIAL, replacing
 from gains.images.raster import Raster
 from gains.prediction.kept import forget
 from gains.prediction.records import FOLDER, make_record, record_path, write_record
 
 CLAIM = "settings.json"
 """Settings of the calls whose results a folder holds."""
-
-
-@contextmanager
-def alone_in(output: Path) -> Iterator[None]:
-    """Make a folder of results if it is not there, and keep it to one call at a time; a killed one leaves no trace.
-
-    Raises:
-        InputError: if another call is writing to it, or it cannot be made.
-    """
-    with explained(output):
-        output.mkdir(parents=True, exist_ok=True)
-        # The folder itself is locked, so that no file is left; on a file system without locks there are none.
-        folder = os.open(output, os.O_RDONLY)
-    try:
-        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(folder)
-        raise InputError(
-            f"output={output}: another gains predict is writing there; wait for it, or choose another folder"
-        ) from None
-    except OSError:
-        pass
-    try:
-        yield
-    finally:
-        os.close(folder)
 
 
 def claim(output: Path, settings: Mapping[str, Any], overwrite: bool) -> None:

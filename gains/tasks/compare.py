@@ -13,10 +13,13 @@ from gains.comparison.named import dataset_overrides, model_overrides
 from gains.comparison.queue import Job, run_all
 from gains.comparison.tables import Comparison, markdown, sentences
 from gains.errors import InputError
+from gains.locks import alone_in
 from gains.reports.comparison import write_comparison
 
 OWN = ("models", "datasets", "seeds", "folds", "baseline", "metric", "output", "keep", "runs", "jobs", "samples")
 """Settings of this command; all others are handed to every training."""
+PATIENCE = 30
+"""Seconds that runs of a study that was killed are given to save and end."""
 NOT_TO_BE_GIVEN = {"model": "models", "dataset": "datasets", "seed": "seeds", "dataset.fold": "folds"}
 
 
@@ -32,9 +35,10 @@ def run(config: DictConfig) -> None:
     if not roots:
         settings = handed_on(HydraConfig.get().overrides.task)
         jobs = plan(config, output, settings)
-        for place in (output, *([Path(config.keep)] if config.keep else [])):
-            claim(place, settings)
-        failures = train(jobs, config)
+        with alone_in(output, "output", PATIENCE, inherited=True):
+            for place in (output, *([Path(config.keep)] if config.keep else [])):
+                claim(place, settings)
+            failures = train(jobs, config)
         roots = [output / "runs", *([Path(config.keep)] if config.keep else [])]
     comparison = Comparison.of(
         collect([root for root in roots if root.is_dir()] or roots),

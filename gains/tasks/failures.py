@@ -15,7 +15,7 @@ from hydra.types import RunMode
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf.errors import MissingMandatoryValue
 
-from gains.errors import InputError, RunFailed
+from gains.errors import InputError, InUse, RunFailed
 
 MEMORY = "DefaultCPUAllocator: can't allocate memory"  # PyTorch's words on the CPU, where it has no error of its own
 
@@ -42,8 +42,11 @@ def leave(error: Exception, reason: str | None) -> NoReturn:
     """
     folder = Path(HydraConfig.get().runtime.output_dir)
     line = f"{folder}: {reason or repr(error)}"
-    (folder / FAILURE).write_text(f"{reason}\n" if reason else "".join(traceback.format_exception(error)))
-    print(f"failed: {line}; {folder / FAILURE}", file=sys.stderr)
+    if isinstance(error, InUse):  # the folder is not this run's
+        print(f"failed: {line}", file=sys.stderr)
+    else:
+        (folder / FAILURE).write_text(f"{reason}\n" if reason else "".join(traceback.format_exception(error)))
+        print(f"failed: {line}; {folder / FAILURE}", file=sys.stderr)
     if wandb.run is not None:
         wandb.finish(exit_code=1)  # or the next run in this process would log into it
     raise RunFailed(line) from error

@@ -1,6 +1,7 @@
 """A run's folder is its own: never shared with another run, and not left behind empty."""
 
 import math
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf, read_write
 from gains.comparison.collect import CONFIG, CURVES, RESULTS, curve, is_finished
 from gains.errors import InputError
 from gains.files import explained
+from gains.locks import alone_in
 from gains.tasks.environment import same_settings, write_environment
 from gains.tasks.failures import FAILURE, one_of_many
 from gains.tasks.processes import is_first
@@ -17,6 +19,17 @@ from gains.training.checkpoints import LAST
 
 WRITTEN = (CONFIG, CURVES, RESULTS, "checkpoints")
 """What tells a folder in which a run has written."""
+PATIENCE = 30
+"""Seconds in which what is left of a killed run, such as its data workers, is gone."""
+
+
+def alone(folder: Path) -> AbstractContextManager[None]:
+    """Keep a folder to this run, whose first process speaks for the others.
+
+    Raises:
+        InUse: if another run is writing to it.
+    """
+    return alone_in(folder, "hydra.run.dir", PATIENCE) if is_first() else nullcontext()
 
 
 def run_folder() -> Path:

@@ -12,10 +12,11 @@ from gains.errors import InputError
 from gains.export.export import check_pixel_size
 from gains.export.formats import check_formats
 from gains.images.notes import Notes
+from gains.locks import alone_in
 from gains.models.released import locate
 from gains.prediction.cleaning import SETTINGS as CLEANING
 from gains.prediction.cluster import connected
-from gains.prediction.folder import alone_in, claim, merge_files, remove_leftovers
+from gains.prediction.folder import claim, merge_files, remove_leftovers
 from gains.prediction.inputs import find_images, printable
 from gains.prediction.items import Progress
 from gains.prediction.predictor import Predictor
@@ -52,7 +53,7 @@ def run(config: DictConfig) -> None:
     files = find_images(str(config.input), output, notes)
     predictor = load_predictor(config)
     work = divide(files, config.unit)
-    with alone_in(output), connected(config.cluster, config.dask, output, config.devices) as client:
+    with alone_in(output, "output"), connected(config.cluster, config.dask, output, config.devices) as client:
         settle_scale(config, predictor, files, settings_of(config, predictor), notes)
         settings = settings_of(config, predictor)
         claim(output, settings, config.overwrite)

@@ -1,7 +1,5 @@
 """``gains sweep``: settings that give the best validation metric, searched by Optuna."""
 
-import signal
-import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -43,8 +41,6 @@ def run(config: DictConfig) -> None:
     search = Search(
         space, settings, output, config.trials, config.prune, config.startup, config.storage, seed=config.seed
     )
-    # A run that is told to end saves first; so the search, when told, tells it.
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)  # heartbeats, since 2021
     optuna.logging.disable_propagation()
     study = search.open()

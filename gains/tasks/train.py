@@ -2,7 +2,7 @@
 
 import math
 import signal
-from pathlib import Path
+from contextlib import ExitStack
 
 import pytorch_lightning as pl
 from omegaconf import DictConfig
@@ -14,8 +14,9 @@ from gains.models.checkpoint import load_network
 from gains.reports.curves import plot_losses
 from gains.tasks import processes
 from gains.tasks.build import build_datamodule, build_module, prepared_annotations
-from gains.tasks.folders import begin, begun_before, check_unused, earlier_objective, go_on_in, run_folder
+from gains.tasks.folders import alone, begin, earlier_objective, run_folder
 from gains.tasks.from_data import set_from_data
+from gains.tasks.going_on import where_to_go_on
 from gains.tasks.notices import silence_notices
 from gains.tasks.results import evaluate, print_places, report
 from gains.tasks.resuming import go_on, log_again
@@ -24,21 +25,26 @@ from gains.tasks.tracking import begin_tracking, end_tracking, set_mode
 from gains.tasks.trainer import build_trainer, set_device_and_precision
 from gains.tasks.tuning import check_tuning, tune
 from gains.training.checkpoints import LAST, BestCheckpoint
-from gains.training.kept import after_restart, best_of, resume_from, run_of
+from gains.training.kept import best_of
 from gains.training.module import InstanceSegmentation
 from gains.training.stopping import Stopped
 
 
 def run(config: DictConfig) -> float:
     """Train and evaluate; returns the best validation metric (:func:`objective`), for sweeps."""
-    earlier_value = earlier_objective(run_folder())
-    if earlier_value is not None:
-        return earlier_value
+    with ExitStack() as held:
+        held.enter_context(alone(run_folder()))
+        earlier_value = earlier_objective(run_folder())
+        return train(config, held) if earlier_value is None else earlier_value
+
+
+def train(config: DictConfig, held: ExitStack) -> float:
+    """What :func:`run` does with a run that is not finished; its folder is held meanwhile."""
     silence_notices()
     pl.seed_everything(config.seed, workers=True, verbose=False)
     for note in [*set_device_and_precision(config), *set_mode(config)]:
         print(note)
-    resume, folder, goes_on = where_to_go_on(config)
+    resume, folder, goes_on = where_to_go_on(config, held)
     annotations = prepared_annotations(config.dataset)
     for note in set_from_data(config, annotations):
         print(note)
@@ -87,23 +93,6 @@ def run(config: DictConfig) -> float:
     end_tracking(results)
     report(results, folder)
     return objective(trainer)
-
-
-def where_to_go_on(config: DictConfig) -> tuple[str | None, Path, bool]:
-    """The checkpoint to go on from, if there is one; this run's folder; and whether it has written there before.
-
-    Raises:
-        InputError: if there is no such checkpoint, or the folder is another run's.
-    """
-    folder = run_folder()
-    again = processes.restarted() or begun_before(folder)
-    resume = after_restart(folder) if again else None
-    resume = resume or resume_from(config.checkpoint, folder, (config.dataset.name, config.model.name))
-    if resume is not None and config.checkpoint == "last":
-        folder = go_on_in(run_of(resume))
-    goes_on = again or (resume is not None and run_of(resume) == folder.resolve())
-    check_unused(folder, goes_on)
-    return resume, folder, goes_on
 
 
 def objective(trainer: pl.Trainer) -> float:

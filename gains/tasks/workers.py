@@ -8,7 +8,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from gains.errors import InputError
+from gains.errors import InputError, Unwritable
 from gains.images.notes import Notes
 from gains.operating_point import SETTINGS as POINT
 from gains.prediction.cleaning import SETTINGS as CLEANING
@@ -75,6 +75,8 @@ def here(predictor: Predictor, units: list[Unit], config: DictConfig, progress: 
         for huge in several:
             try:
                 yield {}, predict_huge(call, huge, config.block)
+            except Unwritable:  # that is not the image's fault; the blocks that are done stay
+                raise
             except InputError as error:
                 forget(tools.wanted.output, huge.item.name)
                 yield _failed([huge.item.source.path], error, progress)

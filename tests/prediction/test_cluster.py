@@ -2,6 +2,7 @@
 
 import os
 import stat
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ distributed = pytest.importorskip("distributed")
 pytest.importorskip("cryptography")
 
 from gains.config import compose  # noqa: E402
-from gains.errors import InputError  # noqa: E402
+from gains.errors import InputError, Unwritable  # noqa: E402
 from gains.prediction import cluster  # noqa: E402
 from gains.prediction.cluster import connected, results  # noqa: E402
 
@@ -78,6 +79,24 @@ def test_a_scheduler_is_reached_with_its_certificates_only(
             pass
 
 
+def full(number: int) -> int:
+    raise Unwritable("the disk is full")
+
+
+def test_a_lost_scheduler_and_a_full_disk_end_the_call() -> None:
+    """Dask cancels whatever it had promised when the connection is lost."""
+    with (
+        distributed.LocalCluster(n_workers=1, processes=False, dashboard_address=None, host="tcp://127.0.0.1") as local,
+        distributed.Client(local) as client,
+    ):
+        promised = client.submit(time.sleep, 5)
+        promised.cancel()
+        with pytest.raises(InputError, match="the scheduler was lost"):
+            list(results({promised: 1}))
+        with pytest.raises(Unwritable, match="the disk is full"):
+            list(results({client.submit(full, 1): 1}))
+
+
 SBATCH = """#!/bin/sh
 cp "$1" {folder}/job.sh
 sh {folder}/job.sh > {folder}/job.log 2>&1 &
@@ -100,7 +119,9 @@ def test_slurm_jobs_work_with_certificates_and_what_they_ask_for(
         file.write_text(text.format(folder=tmp_path))
         file.chmod(file.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
-    (tmp_path / "results").mkdir()
+    old = tmp_path / "results" / ".certificates_of_a_killed_call"
+    old.mkdir(parents=True)
+    (old / "client_key.pem").write_text("secret")
     asked = settings(workers=1, memory="3GB", queue="long", gpus=1, walltime="01:00:00")
     with connected("slurm", asked, tmp_path / "results") as client:
         assert client.submit(abs, -21).result(timeout=120) == 21

@@ -11,8 +11,10 @@ from gains.comparison.collect import Key, claim, collect
 from gains.comparison.queue import Job
 from gains.comparison.tables import Comparison
 from gains.errors import InputError
+from gains.locks import alone_in
 from gains.reports.comparison import write_comparison
 from gains.tasks import compare
+from helpers.commands import gains
 
 SETTINGS: dict[str, Any] = {
     "models": ["mask_rcnn", "gains"],
@@ -84,6 +86,17 @@ def test_studies_of_other_settings_are_not_mixed(tmp_path: Path) -> None:
         InputError, match=r"other settings \(batch_size=2 trainer\.max_steps=5\), given are trainer\.max_steps=6"
     ):
         claim(tmp_path, ["trainer.max_steps=6"])
+
+
+def test_a_second_call_of_a_study_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would begin the first one's runs anew in their folders."""
+    monkeypatch.setattr(compare, "PATIENCE", 0)
+    with alone_in(tmp_path / "study", "output"):
+        said = gains(tmp_path, "compare", "output=study", status=2)
+    assert said == "gains compare: output=study: another call of gains is writing there; " + (
+        "wait for it, or choose another folder\n"
+    )
+    assert list((tmp_path / "study").iterdir()) == []
 
 
 @pytest.mark.slow

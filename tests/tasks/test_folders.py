@@ -14,6 +14,7 @@ from omegaconf import OmegaConf
 
 from gains import cli
 from gains.errors import InputError
+from gains.locks import alone_in
 from gains.tasks import folders, train
 from gains.training.checkpoints import LAST
 from helpers.drawing_network import prepare_noise
@@ -110,6 +111,24 @@ def test_the_same_sweep_again_does_what_is_left(
     )
     assert gains(*sweep, "model.optimizer.lr=0.001") == 1
     assert "holds config.yaml of another run" in (tmp_path / "sweep/0/failure.txt").read_text()
+
+
+def test_a_run_that_is_going_on_is_left_alone(
+    gains: Callable[..., int], root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether a command names its folder, is a sweep that was called twice, or wants to go on with the newest run."""
+    monkeypatch.setattr(folders, "PATIENCE", 0)
+    small = [*SMALL, f"dataset.root={root}", "trainer.max_steps=1"]
+    assert gains("train", *small) == 0
+    [run] = tmp_path.glob("outputs/train/*/*")
+    before = {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.is_file()}
+    with alone_in(run, "hydra.run.dir"):
+        assert gains("train", *small, f"hydra.run.dir={run}", f"checkpoint={run}/checkpoints/last.ckpt") == 2
+        assert gains("train", "-m", *small, f"hydra.sweep.dir={run.parent}", f"hydra.sweep.subdir={run.name}") == 1
+        assert gains("train", *small, "checkpoint=last") == 2
+    assert list(tmp_path.glob("outputs/train/*/[!m]*")) == [run]  # beside multirun.yaml
+    left = {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.is_file() and ".hydra" not in path.parts}
+    assert left == {path: time for path, time in before.items() if ".hydra" not in path.parts}
 
 
 def test_a_used_folder_is_refused_unless_the_run_goes_on_in_it(root: Path, tmp_path: Path) -> None:

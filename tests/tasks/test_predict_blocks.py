@@ -10,7 +10,10 @@ import numpy as np
 import pytest
 from omegaconf import OmegaConf
 
-from gains.prediction.kept import FOLDER
+from gains.errors import Unwritable
+from gains.prediction import huge
+from gains.prediction.blocks import Part
+from gains.prediction.kept import FOLDER, keep_part
 from gains.prediction.predictor import Predictor
 from gains.tasks import predict
 from helpers.blob_finder import draw_disks
@@ -75,6 +78,24 @@ def test_a_second_call_skips_finished_blocks(
     monkeypatch.undo()
     assert sum(looked) == TILES - 6
     assert content(output) == alone(slide, tmp_path)
+
+
+def test_a_full_disk_ends_the_call_and_leaves_the_finished_blocks(
+    slide: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It says nothing against the image, whose blocks would go if it were damaged."""
+    kept = list[Path]()
+
+    def full(place: Path, part: Part) -> None:
+        if len(kept) == 2:
+            raise Unwritable("the disk is full")
+        keep_part(place, part)
+        kept.append(place)
+
+    monkeypatch.setattr(huge, "keep_part", full)
+    with pytest.raises(Unwritable):
+        predict.run(configured(**slide, output=str(tmp_path / "results")))
+    assert set((tmp_path / "results" / FOLDER).rglob("*.npz")) == set(kept)
 
 
 @pytest.mark.parametrize("change", ["overwrite", "image", "damage"])

@@ -13,7 +13,7 @@ from pycocotools.coco import COCO
 from gains.errors import InputError
 from gains.export.formats import FORMATS
 from gains.images.notes import Notes
-from gains.prediction.folder import alone_in
+from gains.locks import alone_in
 from gains.prediction.inputs import find_images
 from gains.tasks import predict
 from helpers.blob_finder import draw_disks
@@ -76,8 +76,8 @@ def test_results_beside_their_images_are_no_images(settings: dict[str, Any], ima
 
 def test_a_second_call_into_the_same_folder_is_refused(settings: dict[str, Any]) -> None:
     with (
-        alone_in(Path(settings["output"])),
-        pytest.raises(InputError, match="another gains predict is writing there"),
+        alone_in(Path(settings["output"]), "output"),
+        pytest.raises(InputError, match="another call of gains is writing there"),
     ):
         predict.run(configured(**settings))
     predict.run(configured(**settings))
