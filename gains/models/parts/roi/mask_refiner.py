@@ -44,10 +44,10 @@ class MaskRefiner(nn.Module):
         Args:
             image: normalised batch ``(N, 3, H, W)`` that the network was given.
             boxes: ``(P_i, 4)`` xyxy per image, in its pixels.
-            logits: coarse ``(P, S, S)``, of each RoI's own class.
+            logits: coarse ``(P, S, S)``, S = 28, of each RoI's own class.
             features: mask features ``(P, C, 14, 14)``.
         """
-        coarse, side = logits[:, None], logits.shape[-1]
+        coarse, side = logits[:, None], MASK_SIZE
         boxes = [part.float() for part in boxes]
         pixels = roi_align(image.float(), boxes, 2 * side, sampling_ratio=1, aligned=True)
         shown = [
