@@ -112,17 +112,21 @@ def test_each_method_has_its_optimizer_in_the_papers_recipe(model: str, experime
         ("branch", True, False, False),
         ("both", True, True, False),
         ("refinement", False, False, True),
+        ("whole", True, True, True),
     ],
 )
 def test_ablations_switch_the_parts(name: str, branch: bool, reweight: bool, refined: bool) -> None:
     mask = build_network(composed("train", f"experiment=ablation/{name}")).mask
     assert isinstance(mask, GAInSMaskBranch)
     assert (mask.anomaly is not None, mask.reweight, mask.refiner is not None) == (branch, reweight, refined)
-    whole = build_network(composed("train", "model=gains")).mask
-    assert isinstance(whole, GAInSMaskBranch)
-    assert whole.anomaly is not None
-    assert whole.reweight
-    assert whole.refiner is not None
+
+
+def test_the_sweep_of_ablations_has_each_of_them() -> None:
+    swept = OmegaConf.load(config_folder() / "sweep" / "ablation.yaml").hydra.sweeper.params.experiment.split(",")
+    there = {f"ablation/{path.stem}" for path in (config_folder() / "experiment" / "ablation").glob("*.yaml")}
+    assert set(swept) == there
+    whole, default = (composed("train", words) for words in ("experiment=ablation/whole", "model=gains"))
+    assert whole.model == default.model
 
 
 def test_resnet101_variant_is_a_deeper_backbone_and_nothing_else() -> None:
