@@ -122,7 +122,7 @@ def run(command: str, config: DictConfig) -> float | None:
     # Tasks are imported only now: they load torch, which takes seconds.
     try:
         check_values(command, config, HydraConfig.get().runtime.choices)
-        with in_order(command) if alone(command) else nullcontext():
+        with in_order(command) if nobody_waits(command) else nullcontext():
             result: float | None = importlib.import_module(f"gains.tasks.{command}").run(config)
     except KeyboardInterrupt:
         print(f"gains {command}: interrupted", file=sys.stderr)
@@ -140,7 +140,7 @@ def run(command: str, config: DictConfig) -> float | None:
     return result
 
 
-def alone(command: str) -> bool:
+def nobody_waits(command: str) -> bool:
     """Whether no other process may wait for this one, which a signal must then end at once."""
     return command != "train" or {"RANK", "LOCAL_RANK", "SLURM_PROCID"}.isdisjoint(os.environ)
 

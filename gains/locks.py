@@ -11,6 +11,8 @@ from gains.errors import InUse
 from gains.files import explained
 
 POLL_SECONDS = 0.2
+PATIENCE = 30
+"""Seconds in which what is left of a killed call, such as its runs or data workers, has saved and is gone."""
 
 
 @contextmanager

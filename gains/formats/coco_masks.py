@@ -22,7 +22,7 @@ MAX_OUTLINE = 2e6
 def known_sound(segmentations: Sequence[Any]) -> list[bool]:
     """Which are compressed RLE that fill the size they state and cover a pixel; of others nothing is known.
 
-    Many together take a twentieth of the time that :func:`to_rle` takes for each.
+    Many together take a fraction of the time that :func:`to_rle` takes for each.
     """
     known = [False] * len(segmentations)
     rows = [row for row, each in enumerate(segmentations) if _is_compressed(each)]

@@ -28,7 +28,8 @@ from gains.models.parts.roi.sampling import RoISamples
 
 class MaskBranch(nn.Module):
     """Trains on foreground RoIs, draws a mask in every detection. Methods that change the masks derive from it
-    and write their own :meth:`roi_losses` and :meth:`roi_masks`.
+    and write their own :meth:`roi_losses` and :meth:`roi_masks`, or :meth:`losses` and :meth:`predict` where they need
+    more than the pooled features.
 
     Args:
         head: class logits from RoI features.

@@ -13,13 +13,11 @@ from gains.comparison.named import dataset_overrides, model_overrides
 from gains.comparison.queue import Job, run_all
 from gains.comparison.tables import Comparison, markdown, sentences
 from gains.errors import InputError
-from gains.locks import alone_in
+from gains.locks import PATIENCE, alone_in
 from gains.reports.comparison import write_comparison
 
 OWN = ("models", "datasets", "seeds", "folds", "baseline", "metric", "output", "keep", "runs", "jobs", "samples")
 """Settings of this command; all others are handed to every training."""
-PATIENCE = 30
-"""Seconds that runs of a study that was killed are given to save and end."""
 NOT_TO_BE_GIVEN = {"model": "models", "dataset": "datasets", "seed": "seeds", "dataset.fold": "folds"}
 
 

@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf, read_write
 from gains.comparison.collect import CONFIG, CURVES, RESULTS, curve, is_finished
 from gains.errors import InputError
 from gains.files import explained
-from gains.locks import alone_in
+from gains.locks import PATIENCE, alone_in
 from gains.tasks.environment import same_settings, write_environment
 from gains.tasks.failures import FAILURE, one_of_many
 from gains.tasks.processes import is_first
@@ -19,8 +19,6 @@ from gains.training.checkpoints import LAST
 
 WRITTEN = (CONFIG, CURVES, RESULTS, "checkpoints")
 """What tells a folder in which a run has written."""
-PATIENCE = 30
-"""Seconds in which what is left of a killed run, such as its data workers, is gone."""
 
 
 def alone(folder: Path) -> AbstractContextManager[None]:

@@ -14,6 +14,9 @@ from torchvision.ops import roi_align
 from gains.models.parts.layers import conv_stack
 from gains.models.parts.roi.mask_head import MASK_SIZE
 
+CHANNELS = 24
+"""Width of the convolutions."""
+
 MOST_LOGIT = 6.0
 """Coarse logits are shown cut to +-6, that is 0.25 % and 99.75 %: beyond, the size of the number says nothing."""
 
@@ -22,18 +25,17 @@ class MaskRefiner(nn.Module):
     """Corrects mask logits on a grid twice as fine. Untrained, it hands on the coarse mask as it is.
 
     The convolutions run on the coarse grid, where the four pixels of a cell are channels beside each other, and so are
-    their four corrections (space to depth, and back): a third of the time that they take on the fine grid.
+    their four corrections (space to depth, and back): a quarter as many places to convolve at.
 
     Args:
         channels_in: width of the mask features.
-        channels: width of its convolutions.
     """
 
-    def __init__(self, channels_in: int, channels: int = 24) -> None:
+    def __init__(self, channels_in: int) -> None:
         super().__init__()
-        self.reduce = nn.Conv2d(channels_in, channels // 2, 1)
-        self.convs = conv_stack(3 * 4 + 1 + channels // 2, channels, 2)
-        self.correction = nn.Conv2d(channels, 4, 3, padding=1)
+        self.reduce = nn.Conv2d(channels_in, CHANNELS // 2, 1)
+        self.convs = conv_stack(3 * 4 + 1 + CHANNELS // 2, CHANNELS, 2)
+        self.correction = nn.Conv2d(CHANNELS, 4, 3, padding=1)
         nn.init.zeros_(self.correction.weight)
         assert self.correction.bias is not None
         nn.init.zeros_(self.correction.bias)
