@@ -14,6 +14,7 @@ from gains.data.synthetic.shapes import ellipse_outline, overlap, shared_area, s
 from gains.data.synthetic.touching_nuclei import TouchingNuclei
 from gains.errors import InputError
 from gains.masks import InstanceCrops
+from gains.rle import decode_crop
 
 SIZE = 128
 Drawn = dict[Any, list[ImageRecord]]
@@ -183,11 +184,21 @@ def test_nuclei_stand_out_in_both_looks() -> None:
         ({"seed": -1}, "seed is -1"),
         ({"instances": (5, 2)}, r"instances is \[5, 2\]"),
         ({"instances": (0, 2)}, r"instances is \[0, 2\]"),
+        ({"diameters": (0.4, 0.2)}, r"diameters is \[0.4, 0.2\]"),
+        ({"nucleus_diameters": (0.0, 0.1)}, r"nucleus_diameters is \[0.0, 0.1\]"),
     ],
 )
 def test_arguments_out_of_range_are_named(changed: dict[str, Any], told: str) -> None:
     with pytest.raises(InputError, match=told):
         OverlappingCells(**{"num_images": 1, "image_size": SIZE, "seed": 0, **changed})
+
+
+def test_cells_and_nuclei_have_the_sizes_asked_for() -> None:
+    for record in OverlappingCells(8, 256, 3, (1, 1), diameters=(0.2, 0.21), nucleus_diameters=(0.08, 0.081)):
+        areas = (decode_crop(each.mask)[0].sum() for each in record.instances)
+        cell, nucleus = (2 * np.sqrt(area / np.pi) / 256 for area in areas)
+        assert 0.14 < cell < 0.24  # a polygon's corners lie on the circle, and its outline is ragged
+        assert nucleus == pytest.approx(0.0805, abs=0.008)
 
 
 def test_smooth_noise_has_unit_variance_at_any_scale() -> None:

@@ -19,6 +19,7 @@ from gains.data.synthetic.shapes import (
     star_shape,
     to_uint8,
 )
+from gains.errors import InputError
 
 BACKGROUND = 235.0  # grey level of the empty slide, as in ISBI 2014
 
@@ -40,10 +41,15 @@ class OverlappingCells(GeneratedSource):
 
     Args:
         num_images: how many images to draw.
-        image_size: side in pixels; cells measure about a quarter to a third of it.
+        image_size: side in pixels.
         seed: any non-negative integer.
         instances: fewest and most cells per image.
         max_overlap: the largest share of the smaller of two cells that the other may cover.
+        diameters: smallest and largest cell, as shares of the image's side.
+        nucleus_diameters: the same of the nuclei. A nucleus is never wider than half its cell.
+
+    Raises:
+        InputError: if an argument is out of its range.
     """
 
     categories = ["cytoplasm", "nucleus"]  # noqa: RUF012
@@ -55,9 +61,13 @@ class OverlappingCells(GeneratedSource):
         seed: int,
         instances: Sequence[int] = (2, 6),
         max_overlap: float = 0.4,
+        diameters: Sequence[float] = (0.25, 0.36),
+        nucleus_diameters: Sequence[float] = (0.056, 0.074),
     ) -> None:
         super().__init__(num_images, image_size, seed, instances)
         self.max_overlap = max_overlap
+        self.diameters = _shares("diameters", diameters)
+        self.nucleus_diameters = _shares("nucleus_diameters", nucleus_diameters)
 
     def draw(self, rng: np.random.Generator) -> tuple[npt.NDArray[np.uint8], list[Instance]]:
         """One image, ``(H, W)``, and its instances."""
@@ -78,7 +88,7 @@ class OverlappingCells(GeneratedSource):
         for _ in range(40 * wanted):
             if len(cells) == wanted:
                 break
-            cell = _draw_cell(rng, self._position(rng, cells), self.image_size)
+            cell = self._draw_cell(rng, self._position(rng, cells))
             if all(self._compatible(cell, other) for other in cells):
                 cells.append(cell)
         return cells
@@ -99,16 +109,24 @@ class OverlappingCells(GeneratedSource):
         """Whether two cells overlap within the limit and their nuclei stay apart."""
         return overlap(cell.cytoplasm, other.cytoplasm) <= self.max_overlap and not overlap(cell.nucleus, other.nucleus)
 
+    def _draw_cell(self, rng: np.random.Generator, center: tuple[float, float]) -> Cell:
+        """Angular ragged cytoplasm with a small round nucleus near its middle."""
+        size = self.image_size
+        diameter = rng.uniform(*self.diameters) * size
+        outline = polygon_outline(rng, diameter / 2, int(rng.integers(4, 8)))
+        cytoplasm = star_shape(rng, center, outline, size, ragged=0.11)
+        radius = min(rng.uniform(*self.nucleus_diameters) * size / 2, diameter / 4)
+        x, y = (c + rng.uniform(-0.1, 0.1) * diameter for c in center)
+        nucleus = star_shape(rng, (x, y), ellipse_outline(rng, radius, rng.uniform(1, 1.45), 0.06), size)
+        return Cell(cytoplasm, nucleus, diameter)
 
-def _draw_cell(rng: np.random.Generator, center: tuple[float, float], size: int) -> Cell:
-    """Angular ragged cytoplasm with a small round nucleus near its middle."""
-    diameter = rng.uniform(0.25, 0.36) * size
-    outline = polygon_outline(rng, diameter / 2, int(rng.integers(4, 8)))
-    cytoplasm = star_shape(rng, center, outline, size, ragged=0.11)
-    radius = rng.uniform(0.028, 0.037) * size
-    x, y = (c + rng.uniform(-0.1, 0.1) * diameter for c in center)
-    nucleus = star_shape(rng, (x, y), ellipse_outline(rng, radius, rng.uniform(1, 1.45), 0.06), size)
-    return Cell(cytoplasm, nucleus, diameter)
+
+def _shares(name: str, limits: Sequence[float]) -> tuple[float, float]:
+    """Smallest and largest size of an object as shares of the image's side, checked."""
+    smallest, largest = limits
+    if not 0 < smallest <= largest < 1:
+        raise InputError(f"{name} is [{smallest}, {largest}]; it must be [smallest, largest], shares of the side in 0..1")
+    return smallest, largest
 
 
 def _cytoplasm_density(rng: np.random.Generator, cell: Cell) -> Array:
