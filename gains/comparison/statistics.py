@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.stats import rankdata
 
 from gains.arrays import FloatArray
 from gains.comparison.collect import Key, Run
@@ -137,7 +138,10 @@ def compare(
 
 
 def mean_ranks(values: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
-    """Mean rank of each method over the data sets on which all of them ran; the best is 1, equals share theirs.
+    """Mean rank of each method over the data sets; the best is 1, equals share theirs.
+
+    A method without a figure on one of them has no mean rank, and does not move the others down where it has one: all
+    ranks are among the same methods.
 
     Args:
         values: data set -> method -> metric, higher is better.
@@ -146,14 +150,11 @@ def mean_ranks(values: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
         Method -> mean rank, of the methods of any data set; NaN for one that is missing somewhere.
     """
     methods = {method for of_dataset in values.values() for method in of_dataset}
-    ranks: dict[str, list[float]] = {method: [] for method in methods}
-    for of_dataset in values.values():
-        for method in methods:
-            own = of_dataset.get(method, np.nan)
-            others = np.array(list(of_dataset.values()))
-            rank = 1 + np.count_nonzero(others > own) + (np.count_nonzero(others == own) - 1) / 2
-            ranks[method].append(np.nan if np.isnan(own) else float(rank))
-    return {method: float(np.mean(of_method)) for method, of_method in ranks.items()}
+    whole = sorted(
+        method for method in methods if all(np.isfinite(each.get(method, np.nan)) for each in values.values())
+    )
+    ranks = [rankdata([-of_dataset[method] for method in whole]) for of_dataset in values.values()]
+    return dict.fromkeys(methods, np.nan) | dict(zip(whole, np.mean(ranks, axis=0).tolist(), strict=True))
 
 
 def _same_images(runs: Sequence[Run]) -> int:

@@ -88,10 +88,21 @@ def test_mean_and_deviation_over_seeds() -> None:
 
 
 def test_ranks() -> None:
-    values = {"x": {"a": 0.3, "b": 0.5, "c": 0.5}, "y": {"a": 0.9, "b": 0.1}}
-    ranks = mean_ranks(values)
-    assert (ranks["a"], ranks["b"]) == (2.0, 1.75)
+    ranks = mean_ranks({"x": {"a": 0.3, "b": 0.5, "c": 0.5}, "y": {"a": 0.9, "b": 0.1, "c": 0.2}})
+    assert ranks == {"a": 2.0, "b": 2.25, "c": 1.75}
+
+
+@pytest.mark.parametrize("missing", [{}, {"c": float("nan")}])
+def test_a_method_that_is_not_everywhere_moves_no_other(missing: dict[str, float]) -> None:
+    ranks = mean_ranks({"x": {"a": 0.3, "b": 0.5, "c": 0.4}, "y": {"a": 0.9, "b": 0.1, **missing}})
+    assert (ranks["a"], ranks["b"]) == (1.5, 1.5)
     assert np.isnan(ranks["c"])
+
+
+def test_no_method_is_everywhere() -> None:
+    ranks = mean_ranks({"x": {"a": 0.3}, "y": {"b": 0.1}})
+    assert sorted(ranks) == ["a", "b"]
+    assert all(np.isnan(rank) for rank in ranks.values())
 
 
 @pytest.mark.parametrize(
