@@ -59,7 +59,7 @@ if __name__ == "__main__":
         help="of mosaic: prepared data set of square images of one size; of finetune: folder of prepared data sets "
         "(without it the figure alone is drawn)",
     )
-    parser.add_argument("--checkpoint", default="cells", help="of mosaic: model that knows its categories")
+    parser.add_argument("--checkpoint", default="cells@1", help="of mosaic: model that knows its categories")
     arguments = parser.parse_args()
     sizes = {"scales": tuple(int(scale) for scale in arguments.scales.split(","))}
     own = {

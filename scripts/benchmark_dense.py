@@ -2,7 +2,7 @@
 
 Run as ``python scripts/benchmark.py dense``. Mosaics of generated cells, each shown to the network whole, at the size
 of objects that it learned from, once with 300 proposals as ``model/size=small`` had them whatever ``max_detections``
-said, and once with as many as the instances that may be kept ask for. The same weights (``checkpoint=cells``),
+said, and once with as many as the instances that may be kept ask for. The same weights (``checkpoint=cells@1``),
 the same ``max_detections``, above the number of instances.
 """
 
@@ -80,7 +80,7 @@ def rows_of(
     most: int = MOST,
     repeats: int = 3,
     device: str = "cpu",
-    checkpoint: str = "cells",
+    checkpoint: str = "cells@1",
 ) -> list[dict[str, Any]]:
     """The row of the fixed cap, and that of the one that follows the data, on one mosaic."""
     drawn = mosaic_of_cells(across, cells)

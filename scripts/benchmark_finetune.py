@@ -66,7 +66,7 @@ class Task:
 TASKS = {
     task.name: task
     for task in (
-        Task("isbi2014", "isbi2014", "isbi2014", "cells"),
+        Task("isbi2014", "isbi2014", "isbi2014", "cells@1"),
         # The weights learned from the training images of this folder; its groups for validation and test they did not.
         Task(
             "unseen_nuclei",

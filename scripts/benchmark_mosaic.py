@@ -1,7 +1,8 @@
 """Cells found by themselves, and the same cells in a mosaic that is predicted in tiles: how many fall below IoU 0.6.
 
-Run as ``python scripts/benchmark.py mosaic``. Each generated image is shown to a network (``checkpoint=cells``) alone;
-cells found there with an IoU of at least 0.6 are looked for in the mosaic of all images, whose tiles cut them anywhere.
+Run as ``python scripts/benchmark.py mosaic``. Each generated image is shown to a network (``checkpoint=cells@1``)
+alone; cells found there with an IoU of at least 0.6 are looked for in the mosaic of all images, whose tiles cut them
+anywhere.
 "Of these shown" are those below 0.6 which a tile that sees all of them does show with such an IoU, so that stitching
 took another view of them; what no tile shows is the network's loss. Beside it the images alone, their content moved by
 16 pixels: what a network loses by looking elsewhere, without tiles. The last column is the share of the prediction of
@@ -161,7 +162,9 @@ def generated(across: int, cells: tuple[int, int], side: int = 256) -> list[Imag
     return list(islice(OverlappingCells(across**2, side, SEED, cells), across**2))
 
 
-def main(output: Path | None = None, device: str = "cpu", data: Path | None = None, checkpoint: str = "cells") -> None:
+def main(
+    output: Path | None = None, device: str = "cpu", data: Path | None = None, checkpoint: str = "cells@1"
+) -> None:
     """Print the table and write it."""
     accelerator = "gpu" if device == "cuda" else device
     if data is None:
