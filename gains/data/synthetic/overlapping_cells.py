@@ -125,7 +125,7 @@ def _shares(name: str, limits: Sequence[float]) -> tuple[float, float]:
     """Smallest and largest size of an object as shares of the image's side, checked."""
     smallest, largest = limits
     if not 0 < smallest <= largest < 1:
-        raise InputError(f"{name} is [{smallest}, {largest}]; it must be [smallest, largest], shares of the side in 0..1")
+        raise InputError(f"{name} is [{smallest}, {largest}]; it must be [smallest, largest] as shares of the side, 0..1")
     return smallest, largest
 
 
