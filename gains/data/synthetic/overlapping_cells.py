@@ -125,7 +125,8 @@ def _shares(name: str, limits: Sequence[float]) -> tuple[float, float]:
     """Smallest and largest size of an object as shares of the image's side, checked."""
     smallest, largest = limits
     if not 0 < smallest <= largest < 1:
-        raise InputError(f"{name} is [{smallest}, {largest}]; it must be [smallest, largest] as shares of the side, 0..1")
+        right = "[smallest, largest] with 0 < smallest <= largest < 1, shares of the image's side"
+        raise InputError(f"{name} is [{smallest}, {largest}]; it must be {right}")
     return smallest, largest
 
 
