@@ -73,7 +73,7 @@ def test_moved_images_hold_the_same_cells_further_right_and_down() -> None:
 
 
 def test_a_mosaic_of_one_image_loses_nothing() -> None:
-    model = load_model("cells", "cpu", tile=256)
+    model = load_model("cells@1", "cpu", tile=256)
     cells, nuclei = benchmark_mosaic.rows_of(model, benchmark_mosaic.generated(1, (5, 5)))
     assert 0 < cells["found alone"] <= cells["instances"] == nuclei["instances"] == 5
     assert cells["below 0.6 tiled"] == nuclei["below 0.6 tiled"] == 0
@@ -82,7 +82,7 @@ def test_a_mosaic_of_one_image_loses_nothing() -> None:
 
 def test_what_stitching_is_given_and_takes_is_looked_at() -> None:
     image = mosaic_of_cells(1, (5, 5))
-    found = benchmark_mosaic.tiled(load_model("cells", "cpu", tile=160), image)
+    found = benchmark_mosaic.tiled(load_model("cells@1", "cpu", tile=160), image)
     assert 0 < found.share < 1
     assert found.iou.shape == found.shown.shape == (10,)
     assert found.iou.max() == pytest.approx(found.shown.max()), "the best of all is seen whole, and taken as it is"
