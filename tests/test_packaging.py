@@ -92,8 +92,8 @@ def test_the_wheel_works_in_a_fresh_environment_outside_the_repository(tmp_path:
     run("train", "debug=fast", "model=mask_rcnn", "logger=csv", "dataset.format.num_images=12", "dataset.short_side=64")
     [picture, *_] = (tmp_path / "data").rglob("images/*.png")
     for model in filter(lambda model: model.file is not None, released_models()):
-        run("predict", f"checkpoint={model}", f"input={picture}", f"output={model.name}")
-        assert (tmp_path / model.name / "report.html").is_file()
+        run("predict", f"checkpoint={model}", f"input={picture}", f"output={model}")
+        assert (tmp_path / str(model) / "report.html").is_file()
 
 
 def test_weights_in_the_package_are_small_described_and_each_has_an_entry() -> None:
