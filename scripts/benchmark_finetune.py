@@ -72,11 +72,11 @@ TASKS = {
             "unseen_nuclei",
             "release_nuclei",
             "kaggle2018",
-            "nuclei",
+            "nuclei@1",
             pool=("val",),
             settings=("dataset.short_side=256", "dataset.crop=true"),
         ),
-        Task("chromosomes", "chromosomes", "chromosomes", "chromosomes"),
+        Task("chromosomes", "chromosomes", "chromosomes", "chromosomes@1"),
     )
 }
 

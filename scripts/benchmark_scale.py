@@ -117,7 +117,7 @@ def main(output: Path | None = None, device: str = "cpu") -> None:
     torch.set_num_threads(1)
     rows = [row_of(zoom) for zoom in ZOOMS]
     print_rows("The same objects at several sizes: F1", rows)
-    pictures = {"cells@1": mosaic_of_cells(2, (7, 10)), "nuclei": mosaic_of_nuclei(2, (12, 20))}
+    pictures = {"cells@1": mosaic_of_cells(2, (7, 10)), "nuclei@1": mosaic_of_nuclei(2, (12, 20))}
     drawn = [disks(zoom, (round(LARGE / zoom), round(LARGE / zoom)))[0] for zoom in ZOOMS]
     costs = [cost(sized_predictor(), "of the tests", zoom, image) for zoom, image in zip(ZOOMS, drawn, strict=True)]
     for name, picture in pictures.items():

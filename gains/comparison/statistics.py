@@ -150,11 +150,9 @@ def mean_ranks(values: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
         Method -> mean rank, of the methods of any data set; NaN for one that is missing somewhere.
     """
     methods = {method for of_dataset in values.values() for method in of_dataset}
-    whole = sorted(
-        method for method in methods if all(np.isfinite(each.get(method, np.nan)) for each in values.values())
-    )
-    ranks = [rankdata([-of_dataset[method] for method in whole]) for of_dataset in values.values()]
-    return dict.fromkeys(methods, np.nan) | dict(zip(whole, np.mean(ranks, axis=0).tolist(), strict=True))
+    whole = [method for method in methods if all(np.isfinite(each.get(method, np.nan)) for each in values.values())]
+    ranks = [dict(zip(whole, rankdata([-each[method] for method in whole]), strict=True)) for each in values.values()]
+    return {method: float(np.mean([of[method] for of in ranks])) if method in whole else np.nan for method in methods}
 
 
 def _same_images(runs: Sequence[Run]) -> int:

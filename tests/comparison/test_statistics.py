@@ -103,6 +103,7 @@ def test_no_method_is_everywhere() -> None:
     ranks = mean_ranks({"x": {"a": 0.3}, "y": {"b": 0.1}})
     assert sorted(ranks) == ["a", "b"]
     assert all(np.isnan(rank) for rank in ranks.values())
+    assert mean_ranks({}) == {}
 
 
 @pytest.mark.parametrize(

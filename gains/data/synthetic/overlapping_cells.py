@@ -45,8 +45,8 @@ class OverlappingCells(GeneratedSource):
         seed: any non-negative integer.
         instances: fewest and most cells per image.
         max_overlap: the largest share of the smaller of two cells that the other may cover.
-        diameters: smallest and largest cell, as shares of the image's side.
-        nucleus_diameters: the same of the nuclei. A nucleus is never wider than half its cell.
+        diameters: of the circle on which a cell's corners lie, smallest and largest, as shares of the image's side.
+        nucleus_diameters: the same of the circle with a nucleus's area, which is at most half its cell's.
 
     Raises:
         InputError: if an argument is out of its range.
